@@ -3,12 +3,15 @@
 # %% auto #0
 __all__ = ['PICTURE_SUFFIXES', 'CODECS', 'FOCAL', 'CENTER', 'OFFSET', 'InputError', 'project_path', 'read_picture', 'VideoInfo',
            'video_info', 'iterate_video', 'iterate_clip', 'read_clip', 'write_picture', 'VideoWriter', 'write_video',
-           'embedded_photos', 'SyntheticClip', 'SyntheticScene', 'synthetic_clip', 'MotorcycleScene', 'motorcycle_clip']
+           'embedded_photos', 'SyntheticClip', 'SyntheticScene', 'synthetic_clip', 'MotorcycleScene', 'motorcycle_clip',
+           'demo_clip', 'SyntheticClips', 'ClipFolder']
 
-# %% ../nbs/01_clips.ipynb #d8648943
+# %% ../nbs/01_clips.ipynb #43a6e051
+import csv
 import math
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +25,10 @@ import numpy as np
 import skimage.data
 import torch
 from PIL import Image, ImageOps
+from torch.utils.data import Dataset
 
 import fusion_nb
+from .color import rgb_to_lab
 
 # %% ../nbs/01_clips.ipynb #e691cef2
 class InputError(ValueError):
@@ -52,7 +57,7 @@ def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0].strip().rstrip(".")
 
-# %% ../nbs/01_clips.ipynb #55add59d
+# %% ../nbs/01_clips.ipynb #526803f3
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
@@ -86,14 +91,11 @@ def _frame_files(folder: Path) -> list[Path]:
     def key(path: Path) -> list:
         return [int(s) if s.isdigit() else s.lower() for s in re.split(r"([0-9]+)", path.name)]
 
-    return sorted(
-        (
-            p
-            for p in folder.iterdir()
-            if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
-        ),
-        key=key,
-    )
+    visible = (p for p in folder.iterdir() if not p.name.startswith("."))
+    files = [p for p in visible if p.suffix.lower() in PICTURE_SUFFIXES]
+    if not files:
+        raise InputError(f"{folder}: holds no pictures (.jpg, .png, ...); give a folder of frames")
+    return sorted(files, key=key)
 
 # %% ../nbs/01_clips.ipynb #14582972
 @contextmanager
@@ -205,12 +207,9 @@ def iterate_video(path, start: int = 0, max_frames: int | None = None) -> Iterat
                 "the file was cut short: copy it again"
             )
 
-# %% ../nbs/01_clips.ipynb #f46e665e
+# %% ../nbs/01_clips.ipynb #6be42ea7
 def _iterate_folder(folder: Path, start: int, max_frames: int | None) -> Iterator[np.ndarray]:
-    files = _frame_files(folder)
-    if not files:
-        raise InputError(f"{folder}: holds no pictures (.jpg, .png, ...); give a folder of frames")
-    size = None
+    size, files = None, _frame_files(folder)
     for path in files[start : None if max_frames is None else start + max_frames]:
         frame = read_picture(path)
         if size not in (None, frame.shape[:2]):
@@ -409,7 +408,7 @@ def _similarity(angle: float, scale: float, x: float, y: float, tilt=(0.0, 0.0))
     turn = np.array([[c, -s, x], [s, c, y], [0, 0, 1.0]])
     return turn @ np.array([[1, 0, 0], [0, 1, 0], [tilt[0], tilt[1], 1.0]])
 
-# %% ../nbs/01_clips.ipynb #8ac4886c
+# %% ../nbs/01_clips.ipynb #bf138e6d
 def _random_texture(rng, photos: Sequence[np.ndarray], height: int, width: int, recolor: bool):
     """A random part of a random photo, brought to a size, at times mirrored and recoloured."""
     photo = photos[rng.integers(len(photos))]
@@ -421,18 +420,24 @@ def _random_texture(rng, photos: Sequence[np.ndarray], height: int, width: int, 
     part = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:
         part = part[:, ::-1]
-    return _recolor(part, rng) if recolor else np.ascontiguousarray(part)
+    return _recolor(rng)(part) if recolor else np.ascontiguousarray(part)
 
 
-def _recolor(rgb: np.ndarray, rng) -> np.ndarray:
-    """Turn the hue and change the saturation of a picture or, alike, of a clip."""
-    hue, saturation = rng.uniform(0, 180), rng.uniform(0.6, 1.3)
-    flat = np.ascontiguousarray(rgb).reshape(-1, rgb.shape[-2], 3)
-    hsv = cv2.cvtColor(flat, cv2.COLOR_RGB2HSV)
+def _recolor(rng):
+    """Draw a change of hue, saturation and brightness; returns the function that applies it to
+    RGB uint8 `... x W x 3`. Hue turns all the way round: no colour can be learnt by heart."""
     steps = np.arange(256)
-    hsv[..., 0] = ((steps + int(hue)) % 180).astype(np.uint8)[hsv[..., 0]]
-    hsv[..., 1] = np.clip(steps * saturation, 0, 255).astype(np.uint8)[hsv[..., 1]]
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(rgb.shape)
+    hue = ((steps + rng.integers(180)) % 180).astype(np.uint8)
+    saturation = np.clip(steps * rng.uniform(0.6, 1.3), 0, 255).astype(np.uint8)
+    value = np.rint(255 * (steps / 255) ** math.exp(rng.uniform(-0.2, 0.2))).astype(np.uint8)
+
+    def apply(rgb: np.ndarray) -> np.ndarray:
+        flat = np.ascontiguousarray(rgb).reshape(-1, rgb.shape[-2], 3)
+        hsv = cv2.cvtColor(flat, cv2.COLOR_RGB2HSV)
+        hsv = np.stack([hue[hsv[..., 0]], saturation[hsv[..., 1]], value[hsv[..., 2]]], -1)
+        return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(rgb.shape)
+
+    return apply
 
 
 def _blob(rng, size: int) -> np.ndarray:
@@ -527,7 +532,7 @@ class SyntheticScene:
         pairs = list(zip(times[:-1], times[1:], strict=True))
         return _clip([self.picture(t) for t in times], self.flow, pairs, self.size)
 
-# %% ../nbs/01_clips.ipynb #237a845c
+# %% ../nbs/01_clips.ipynb #dfe1f7a7
 def _clip(frames: list, flow, pairs: list, size: tuple[int, int]) -> SyntheticClip:
     """Collect frames and, by `flow(from, to)`, the flow of each pair (earlier, later)."""
     back, forward = [flow(b, a) for a, b in pairs], [flow(a, b) for a, b in pairs]
@@ -545,8 +550,16 @@ def _clip(frames: list, flow, pairs: list, size: tuple[int, int]) -> SyntheticCl
     )
 
 
+def _photo_list(photos) -> list[np.ndarray]:
+    if photos is None:
+        photos = embedded_photos()
+    if isinstance(photos, (str, Path)):
+        return [read_picture(path) for path in _frame_files(_existing(photos))]
+    return list(photos.values() if isinstance(photos, dict) else photos)
+
+
 def synthetic_clip(
-    photos: dict | Sequence[np.ndarray] | None = None,
+    photos: dict | Sequence[np.ndarray] | str | Path | None = None,
     frames: int = 8,
     size: tuple[int, int] = (128, 128),
     seed: int = 0,
@@ -554,11 +567,9 @@ def synthetic_clip(
 ) -> SyntheticClip:
     """A clip of moving photos with exact flow; the same seed gives the same clip.
 
-    photos: RGB uint8 pictures (default: `embedded_photos()`); pieces: cut-outs in front.
+    photos: RGB uint8 pictures, or a folder of them (default: `embedded_photos()`); pieces: cut-outs in front.
     """
-    photos = embedded_photos() if photos is None else photos
-    photos = list(photos.values()) if isinstance(photos, dict) else list(photos)
-    scene = SyntheticScene(photos, tuple(size), np.random.default_rng(seed), pieces)
+    scene = SyntheticScene(_photo_list(photos), tuple(size), np.random.default_rng(seed), pieces)
     return scene.clip(range(frames))
 
 # %% ../nbs/01_clips.ipynb #0bdf33e1
@@ -642,7 +653,7 @@ def _motorcycle_eyes(dense: int) -> tuple[_Eye, _Eye]:
         eyes.append(_Eye(picture, camera, points, int(safe.sum())))
     return tuple(eyes)
 
-# %% ../nbs/01_clips.ipynb #ad30c3e7
+# %% ../nbs/01_clips.ipynb #13a570ec
 class MotorcycleScene:
     """The Middlebury motorcycle, seen by a camera that moves from its left eye to its right.
 
@@ -678,10 +689,9 @@ class MotorcycleScene:
         views = np.stack([views[0], views[2], views[1], views[3]])
         first = (views > 0).argmax(0)  # the left eye if it is safe, then the right, then any
         nearness = _fill_with_farther(np.take_along_axis(views, first[None], 0)[0])
+        nearness = cv2.medianBlur(nearness, 3)  # without single stray points, here and below
         from_right = (first % 2 == 1).astype(np.uint8)
-        nearness, from_right = (
-            cv2.medianBlur(m, 3) for m in (nearness, from_right)
-        )  # stray points
+        from_right = cv2.morphologyEx(from_right, cv2.MORPH_CLOSE, np.ones((3, 3)))
         x, y = _pixels(*self.size)
         return nearness, camera.lift(x, y, nearness), from_right
 
@@ -719,3 +729,235 @@ def motorcycle_clip(frames: int = 8, size: tuple[int, int] = (180, 240)) -> Synt
     times = [t / max(1, frames - 1) for t in range(frames)]
     pairs = list(zip(times[:-1], times[1:], strict=True))
     return _clip([scene.picture(t) for t in times], scene.flow, pairs, tuple(size))
+
+# %% ../nbs/01_clips.ipynb #e40a0915
+def demo_clip() -> np.ndarray:
+    """The clip of this course, RGB uint8 `T x H x W x 3`, from `data/demo/truth`."""
+    return read_clip(project_path("data", "demo", "truth"))
+
+# %% ../nbs/01_clips.ipynb #e6912da5
+class _SeededDataset(Dataset):
+    """Item i of epoch e is the same whenever and in whatever process it is asked for."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        # Shared, so that workers which outlive an epoch learn of the next one.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which draw of every item is given from now on."""
+        self._epoch.fill_(epoch)
+
+    def _rng(self, index: int) -> np.random.Generator:
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        return np.random.default_rng([self.seed, int(self._epoch), index])
+
+
+class SyntheticClips(_SeededDataset):
+    """Endless clips of moving photos: item = dict(lab `T x 3 x H x W`, exemplar `3 x H x W`, name).
+
+    The exemplar is the first frame or, as often, the scene at another time. With `flow=True` an
+    item also has the exact 'flow_backward' `(T-1) x 2 x H x W` and 'occlusion' (bool,
+    `(T-1) x 1 x H x W`). photos: as for `synthetic_clip`.
+    """
+
+    def __init__(self, length=1000, frames=4, size=128, seed=0, photos=None, flow=False):
+        super().__init__(seed)
+        self.length, self.frames, self.size, self.with_flow = length, frames, _pair(size), flow
+        self.photos = _photo_list(photos)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        rng = self._rng(index)
+        recolor = rng.random() < 0.5
+        scene = SyntheticScene(self.photos, self.size, rng, int(rng.integers(4)), recolor)
+        times = np.arange(self.frames) * rng.uniform(0.3, 1.5)
+        other = times[-1] + rng.uniform(2, 10) if rng.random() < 0.5 else 0.0
+        frames = np.stack([scene.picture(t) for t in times])
+        exemplar = rgb_to_lab(scene.picture(other))[0]
+        item = dict(lab=rgb_to_lab(frames), exemplar=exemplar, name=f"synthetic:{index}")
+        if self.with_flow:
+            flows = [scene.flow(b, a) for a, b in zip(times[:-1], times[1:], strict=True)]
+            item["flow_backward"] = torch.from_numpy(np.stack([f for f, _ in flows]))
+            item["occlusion"] = torch.from_numpy(np.stack([o for _, o in flows]))
+        return item
+
+
+def _pair(size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+# %% ../nbs/01_clips.ipynb #18596c7b
+def _find_clips(root: Path) -> dict[str, list[Path]]:
+    """Every folder under a root that holds pictures, by its name relative to the root."""
+    clips = {}
+    for folder, inner, files in os.walk(_existing(root), followlinks=True):
+        inner.sort()
+        if any(Path(f).suffix.lower() in PICTURE_SUFFIXES for f in files):
+            clips[Path(folder).relative_to(root).as_posix()] = _frame_files(Path(folder))
+    if not clips:
+        raise InputError(f"{root}: holds no folder of frames; see data/README.md for the layout")
+    return clips
+
+
+def _read_references(path: Path) -> Iterator[tuple[int, str, str, list[str]]]:
+    """Rows of a reference table: line, clip, frame and the names of five exemplars."""
+    head = ["video_name", "prev_frame", "current_frame"]
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        header = [name.strip() for name in next(rows, [])]
+        if header[:3] != head or len(header) < 10:
+            raise InputError(
+                f"{path}: the header must begin with {','.join(head)} and have ten columns, "
+                "the last five for the exemplars; see data/README.md"
+            )
+        for row in rows:
+            if len(row) < 10:
+                raise InputError(f"{path}: line {rows.line_num} has {len(row)} columns, not 10")
+            yield rows.line_num, row[0].strip(), row[2].strip(), [r.strip() for r in row[5:10]]
+
+# %% ../nbs/01_clips.ipynb #8ce205eb
+def _references_of(root: Path, clips: dict, imagenet: Path, skip: bool) -> tuple[dict, int]:
+    """For each clip its exemplars by frame, from the root's CSV, and how many were missing."""
+    tables = sorted(root.glob("*.csv"))
+    if len(tables) > 1:
+        raise InputError(f"{root}: holds {len(tables)} CSV files; keep the one to be used")
+    found, missing = {}, 0
+    by_name = {Path(name).name: name for name in clips} | {name: name for name in clips}
+    for line, video, frame, names in _read_references(tables[0]) if tables else ():
+        absent = [name for name in names if not (imagenet / name).is_file()]
+        if not skip and (absent or video not in by_name):
+            what = f"exemplar {imagenet / absent[0]}" if absent else f"clip {video!r}"
+            raise InputError(
+                f"{tables[0]}: line {line}: {what} is missing; add it, or pass over such rows "
+                "with on_missing='skip'"
+            )
+        missing += len(absent) or video not in by_name
+        present = [imagenet / name for name in names if name not in absent]
+        if present and video in by_name:
+            found.setdefault(by_name[video], {})[Path(frame).stem] = present
+    return found, missing
+
+# %% ../nbs/01_clips.ipynb #2e872d81
+class _FrameCache:
+    """Decoded pictures, scaled to cover a size, kept in memory up to a bound."""
+
+    def __init__(self, size: tuple[int, int], max_bytes: int):
+        self.size, self.max_bytes, self.bytes, self.kept = size, max_bytes, 0, OrderedDict()
+
+    def __call__(self, path: Path) -> np.ndarray:
+        if path in self.kept:
+            self.kept.move_to_end(path)
+            return self.kept[path]
+        picture = read_picture(path)
+        # A little larger than the crop, so that there is something to choose.
+        scale = 1.15 * max(self.size[0] / picture.shape[0], self.size[1] / picture.shape[1])
+        shape = [round(n * scale) for n in picture.shape[1::-1]]
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        picture = cv2.resize(picture, shape, interpolation=method)
+        self.kept[path] = picture
+        self.bytes += picture.nbytes
+        while self.bytes > self.max_bytes and len(self.kept) > 1:
+            self.bytes -= self.kept.popitem(last=False)[1].nbytes
+        return picture
+
+
+def _crop(rng, picture: np.ndarray, size: tuple[int, int]):
+    """Draw a place and perhaps a mirror image; returns the function that cuts it out."""
+    top = rng.integers(picture.shape[0] - size[0] + 1)
+    left = rng.integers(picture.shape[1] - size[1] + 1)
+    step = -1 if rng.random() < 0.5 else 1
+    return lambda p: p[top : top + size[0], left : left + size[1]][:, ::step]
+
+# %% ../nbs/01_clips.ipynb #39122863
+class ClipFolder(_SeededDataset):
+    """Clips of real frames: item = dict(lab `T x 3 x H x W`, exemplar `3 x H x W`, name).
+
+    roots: folders, or their names in one string with commas between; every folder in them that
+    holds pictures is a clip. `stride` is the step between the frames of an item. Without a CSV
+    the exemplar is the item's first frame or, as often, any frame of its clip. With `imagenet`,
+    a root's CSV names five exemplars a frame; one of them is taken with `exemplar_probability`,
+    else the item's first frame. A missing file is an InputError that names the row, or with
+    `on_missing='skip'` counted in `.missing`. Clips that are too short are in `.left_out`.
+    Frames stay decoded in up to `cache_bytes` of memory (of each worker).
+    """
+
+    def __init__(
+        self,
+        roots,
+        frames: int = 4,
+        size=128,
+        imagenet=None,
+        exemplar_probability: float = 0.7,
+        stride: int = 1,
+        on_missing: str = "error",
+        augment: bool = True,
+        seed: int = 0,
+        cache_bytes: int = 2**30,
+    ):
+        super().__init__(seed)
+        if on_missing not in ("error", "skip"):
+            raise ValueError(f"on_missing is 'error' or 'skip', not {on_missing!r}")
+        roots = roots.split(",") if isinstance(roots, str) else [roots]
+        self.frames, self.size, self.stride, self.augment = frames, _pair(size), stride, augment
+        self.exemplar_probability = exemplar_probability
+        self.read = _FrameCache(self.size, cache_bytes)
+        self.clips, self.references, self.left_out, self.missing, self.items = [], [], [], 0, []
+        span = (frames - 1) * stride + 1
+        for root in map(Path, roots):
+            clips, found = _find_clips(root), {}
+            if imagenet is not None:
+                skip = on_missing == "skip"
+                found, missing = _references_of(root, clips, _existing(imagenet), skip)
+                self.missing += missing
+            for name, files in clips.items():
+                if len(files) < span:
+                    self.left_out.append(str(root / name))
+                    continue
+                slots = max(1, len(files) // span)
+                self.items += [(len(self.clips), k, slots) for k in range(slots)]
+                self.clips.append((str(root / name), files))
+                self.references.append(found.get(name, {}))
+        if not self.clips:
+            raise InputError(f"{roots[0]}: no clip has {span} frames; ask for fewer frames")
+        if imagenet is not None and not any(self.references):
+            raise InputError(
+                f"{roots[0]}: no CSV names an exemplar of {imagenet}; see data/README.md"
+            )
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict:
+        rng = self._rng(index)
+        clip, slot, slots = self.items[index]
+        name, files = self.clips[clip]
+        room = len(files) - (self.frames - 1) * self.stride  # places where an item may begin
+        first = int(room * (slot + rng.random()) / slots)
+        pictures = [self.read(p) for p in files[first :: self.stride][: self.frames]]
+        for path, picture in zip(files[first :: self.stride], pictures, strict=False):
+            if picture.shape != pictures[0].shape:
+                raise InputError(f"{path}: has another size than the frames before it; convert it")
+        crop = _crop(rng, pictures[0], self.size)
+        frames = np.stack([crop(p) for p in pictures])
+        exemplar = self._exemplar(rng, clip, files[first], frames[0])
+        if self.augment and rng.random() < 0.5:
+            recolor = _recolor(rng)
+            frames, exemplar = recolor(frames), recolor(exemplar)
+        lab, exemplar = rgb_to_lab(frames), rgb_to_lab(exemplar)[0]
+        return dict(lab=lab, exemplar=exemplar, name=f"{name}:{first}")
+
+    def _exemplar(self, rng, clip: int, file: Path, frame: np.ndarray) -> np.ndarray:
+        references = self.references[clip]
+        if references:
+            if rng.random() >= self.exemplar_probability:
+                return frame
+            choices = references.get(file.stem) or next(iter(references.values()))
+        elif rng.random() < 0.5:
+            return frame
+        else:
+            choices = self.clips[clip][1]
+        picture = self.read(choices[rng.integers(len(choices))])
+        return _crop(rng, picture, self.size)(picture)
