@@ -63,7 +63,7 @@ def branch(
         *conv(channels, hidden, 1), *between, *conv(hidden, width, stride), *after, nn.Dropout(0.2)
     )
 
-# %% ../nbs/05_exemplar.ipynb #181110ba
+# %% ../nbs/05_exemplar.ipynb #89fa0a79
 class WarpNet(nn.Module):
     """The learned match: four backbone maps to one key for every 4x4 pixels (the published non-local net).
 
@@ -81,6 +81,8 @@ class WarpNet(nn.Module):
         self.layer = nn.Sequential(*(ResidualBlock(4 * width) for _ in range(blocks)))
         self.theta = nn.Conv2d(4 * width, 2 * width, 1)
         self.phi = nn.Conv2d(4 * width, 2 * width, 1)
+        # Alike at first, so that places that look alike match before anything is learned.
+        self.phi.load_state_dict(self.theta.state_dict())
 
     def trunk(self, features: Sequence[Tensor]) -> Tensor:
         "Backbone maps at 1/2, 1/4, 1/8, 1/16 -> B x 4 width x H/4 x W/4."
