@@ -12,9 +12,9 @@ from kornia.color import lab_to_rgb as kornia_lab_to_rgb
 from kornia.color import rgb_to_lab as kornia_rgb_to_lab
 from torch import Tensor
 
-# %% ../nbs/00_color.ipynb #8b2dca31
+# %% ../nbs/00_color.ipynb #3975e883
 LAB_SCALE = (50.0, 127.0, 127.0)
-LAB_SHIFT = (-1.0, 0.0, 0.0)
+LAB_SHIFT = (1.0, 0.0, 0.0)
 
 
 def _per_channel(values: tuple, like: Tensor) -> Tensor:
@@ -32,17 +32,20 @@ def _as_tensor(rgb) -> Tensor:
         raise ValueError(f"expected H x W x 3 or T x H x W x 3, got {rgb.shape}")
     if rgb.dtype != np.uint8 and not np.issubdtype(rgb.dtype, np.floating):
         raise ValueError(f"expected uint8 or float in [0, 1], got {rgb.dtype}")
-    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(rgb, -1, -3)))
+    tensor = torch.from_numpy(np.moveaxis(rgb, -1, -3).copy())
     tensor = tensor / 255 if tensor.dtype == torch.uint8 else tensor.float()
     return tensor if tensor.ndim == 4 else tensor[None]
 
-# %% ../nbs/00_color.ipynb #58f07778
+# %% ../nbs/00_color.ipynb #e95326e4
 def rgb_to_lab(rgb) -> Tensor:
     """sRGB -> normalised Lab (`L/50-1`, `a/127`, `b/127`); differentiable.
 
     rgb: numpy uint8 or float in [0, 1], `H x W x 3` (-> `1 x 3 x H x W`) or `T x H x W x 3`
     (-> `T x 3 x H x W`), both float32; a PIL picture, like `H x W x 3`; or a float tensor
     `... x 3 x H x W` in [0, 1], whose shape and dtype are kept. White is D65.
+
+    >>> rgb_to_lab(np.full((4, 6, 3), 255, np.uint8)).shape
+    torch.Size([1, 3, 4, 6])
     """
     rgb = _as_tensor(rgb)
     if rgb.ndim < 3 or rgb.shape[-3] != 3:
@@ -50,10 +53,10 @@ def rgb_to_lab(rgb) -> Tensor:
     x = rgb if rgb.dtype == torch.float64 else rgb.float()
     # Cube roots and powers lose too much in half precision, so autocast is kept out.
     with torch.autocast(x.device.type, enabled=False):
-        lab = kornia_rgb_to_lab(x) / _per_channel(LAB_SCALE, x) + _per_channel(LAB_SHIFT, x)
+        lab = kornia_rgb_to_lab(x) / _per_channel(LAB_SCALE, x) - _per_channel(LAB_SHIFT, x)
     return lab.to(rgb.dtype)
 
-# %% ../nbs/00_color.ipynb #54661e00
+# %% ../nbs/00_color.ipynb #99f1e688
 def lab_to_rgb(lab: Tensor) -> Tensor:
     """Normalised Lab `... x 3 x H x W` -> sRGB in [0, 1], same shape and dtype; differentiable.
 
@@ -63,15 +66,15 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
         raise ValueError(f"expected ... x 3 x H x W, got {tuple(lab.shape)}")
     x = lab if lab.dtype == torch.float64 else lab.float()
     with torch.autocast(x.device.type, enabled=False):
-        x = (x - _per_channel(LAB_SHIFT, x)) * _per_channel(LAB_SCALE, x)
+        x = (x + _per_channel(LAB_SHIFT, x)) * _per_channel(LAB_SCALE, x)
         rgb = kornia_lab_to_rgb(x).clamp(0, 1)
     return rgb.to(lab.dtype)
 
-# %% ../nbs/00_color.ipynb #cf03677c
+# %% ../nbs/00_color.ipynb #0b985a91
 def to_uint8(rgb: Tensor) -> np.ndarray:
     """RGB tensor `... x 3 x H x W` in [0, 1] -> numpy uint8 `... x H x W x 3`, rounded."""
-    rgb = rgb.detach().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return np.ascontiguousarray(rgb.movedim(-3, -1).cpu().numpy())
+    rgb = rgb.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return rgb.movedim(-3, -1).contiguous().cpu().numpy()
 
 
 def lab_to_picture(lab: Tensor) -> np.ndarray:
@@ -80,11 +83,11 @@ def lab_to_picture(lab: Tensor) -> np.ndarray:
 
 
 def gray_picture(lab: Tensor) -> np.ndarray:
-    """The L of `... x 3 x H x W` (or L alone, `... x 1 x H x W`) as a grey uint8 `... x H x W x 3`."""
+    """L of `... x 3 x H x W`, or L alone `... x 1 x H x W`, as a grey uint8 `... x H x W x 3`."""
     lightness = lab[..., :1, :, :]
-    return lab_to_picture(
-        torch.cat([lightness, torch.zeros_like(lightness).repeat_interleave(2, -3)], -3)
-    )
+    no_color = torch.zeros_like(lightness)
+    picture = lab_to_picture(torch.cat([lightness, no_color, no_color], -3))
+    return np.repeat(picture[..., 1:2], 3, -1)  # rounding may tell the channels apart by one
 
 # %% ../nbs/00_color.ipynb #734f3aad
 def _as_picture(image) -> np.ndarray:
@@ -104,7 +107,7 @@ def _as_picture(image) -> np.ndarray:
         raise ValueError(f"cannot show an array of shape {image.shape}")
     return image
 
-# %% ../nbs/00_color.ipynb #d87bddb6
+# %% ../nbs/00_color.ipynb #e7cde246
 def show_images(
     images, titles: Iterable[str] | None = None, ncols: int | None = None, height: float = 2.2
 ) -> None:
@@ -112,25 +115,24 @@ def show_images(
 
     images: a list (or a clip) of numpy pictures `H x W x 3`, maps `H x W`, or tensors: three
     channels are Lab, one channel is a map. A float map is drawn from 0, black, to 1, white.
-    titles: one for each picture. ncols: pictures in a row, all in one row if not given.
+    titles: for the first pictures or all. ncols: pictures in a row, all in one row if not given.
     height: of one picture, in inches.
     """
     from matplotlib import pyplot as plt  # here, so that the library does not load it unasked
 
     images = [images] if getattr(images, "ndim", 4) < 4 else images
     pictures = [_as_picture(image) for image in images]
-    titles = [""] * len(pictures) if titles is None else list(titles)
+    titles = [] if titles is None else list(titles)
+    titles += [""] * (len(pictures) - len(titles))
     ncols = min(ncols or len(pictures), len(pictures))
     nrows = -(-len(pictures) // ncols)
-    width = height * max(p.shape[1] / p.shape[0] for p in pictures)
-    figure, axes = plt.subplots(
-        nrows, ncols, figsize=(width * ncols, (height + 0.25) * nrows), squeeze=False
-    )
+    width = height * max(picture.shape[1] / picture.shape[0] for picture in pictures)
+    size = (width * ncols, (height + 0.25) * nrows)
+    figure, axes = plt.subplots(nrows, ncols, figsize=size, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
-        top = 255 if picture.dtype == np.uint8 else 1
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=top)
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
         axis.set_title(title, fontsize=9)
     figure.tight_layout(pad=0.4)
     plt.show()

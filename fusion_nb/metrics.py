@@ -26,7 +26,7 @@ def _pairs(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         raise ValueError(f"the prediction is {pred.shape}, the truth {truth.shape}")
     return pred, truth
 
-# %% ../nbs/02_metrics.ipynb #76dbdb42
+# %% ../nbs/02_metrics.ipynb #1a2856b6
 def psnr(pred: np.ndarray, truth: np.ndarray) -> float:
     """Peak signal to noise ratio in dB: per frame, then the mean; at most 100, for equal frames.
 
@@ -40,17 +40,17 @@ def psnr(pred: np.ndarray, truth: np.ndarray) -> float:
 
 
 def ssim(pred: np.ndarray, truth: np.ndarray) -> float:
-    """Structural similarity by scikit-image's defaults on RGB, range 255: per frame, then the mean."""
+    """Structural similarity, scikit-image's defaults on RGB, range 255: per frame, then the mean."""
     pairs = zip(*_pairs(pred, truth), strict=True)
     return float(
         np.mean([structural_similarity(p, t, channel_axis=2, data_range=PEAK) for p, t in pairs])
     )
 
-# %% ../nbs/02_metrics.ipynb #cc7a92ee
+# %% ../nbs/02_metrics.ipynb #de3ef4c1
 def psnr_uint8_legacy(pred: np.ndarray, truth: np.ndarray) -> float:
-    """The PSNR of some published tables: the difference of uint8 arrays wraps, and so does its square.
+    """The PSNR of some published tables, where the difference of uint8 arrays wraps.
 
-    Too high by dBs; only to compare with such a table.
+    So does its square, and the result is too high; only to compare with such a table.
     """
     values = []
     for p, t in zip(*_pairs(pred, truth), strict=True):
@@ -104,7 +104,7 @@ def colorfulness(frames: np.ndarray) -> float:
         values.append(np.sqrt(rg.var() + yb.var()) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2))
     return float(np.mean(values))
 
-# %% ../nbs/02_metrics.ipynb #136ba358
+# %% ../nbs/02_metrics.ipynb #107812bf
 def _fetch(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """`picture` seen from the frame that `flow` (`2 x H x W`) starts in."""
     h, w = flow.shape[1:]
@@ -115,7 +115,7 @@ def _fetch(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 def _independent_flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Flow from grey uint8 `source` to `target`, `2 x H x W`: Farneback's."""
-    flow = cv2.calcOpticalFlowFarneback(source, target, None, 0.5, 4, 15, 5, 7, 1.5, 0)
+    flow = cv2.calcOpticalFlowFarneback(source, target, None, 0.5, 5, 15, 5, 5, 1.1, 0)
     return np.ascontiguousarray(np.moveaxis(flow, -1, 0))
 
 
@@ -129,7 +129,7 @@ def _occluded(flow: np.ndarray, flow_back: np.ndarray) -> np.ndarray:
 
 def guide_flows(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Flow from each frame to the one before, `(T-1) x 2 x H x W`, and where it is occluded,
-    `(T-1) x H x W`, from the grey version of `frames`, by an estimator that no method here colours with."""
+    `(T-1) x H x W`, from the grey of `frames`, by an estimator that nothing here colours with."""
     gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in _frames(frames)]
     flows, occluded = [], []
     for previous, current in zip(gray[:-1], gray[1:], strict=True):
@@ -139,15 +139,16 @@ def guide_flows(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     h, w = gray[0].shape
     return np.reshape(flows, (-1, 2, h, w)), np.reshape(occluded, (-1, h, w)).astype(bool)
 
-# %% ../nbs/02_metrics.ipynb #cc98d7f8
+# %% ../nbs/02_metrics.ipynb #a3e64466
 def warp_error(
     frames: np.ndarray, flows_backward: np.ndarray, occlusions: np.ndarray | None = None
 ) -> float:
-    """How much a colour changes along its motion (Lai et al.): the mean squared difference, range 1,
-    of each frame and the frame before it brought over by flow, where nothing is occluded.
+    """How much a colour changes along its motion (Lai et al. 2018): the mean squared difference,
+    range 1, of each frame and the frame before brought over by flow, where nothing is occluded.
 
-    frames: `T x H x W x 3`, range 255. flows_backward: `(T-1) x 2 x H x W` (array or tensor), frame to
-    frame before, between the *input* frames. occlusions: `(T-1) x H x W` or `(T-1) x 1 x H x W` bool.
+    frames: `T x H x W x 3`, range 255. flows_backward: `(T-1) x 2 x H x W` (array or tensor), from
+    each frame to the one before, between the *input* frames, not by the estimator that coloured.
+    occlusions: `(T-1) x H x W` or `(T-1) x 1 x H x W` bool.
     """
     frames = _frames(frames)
     flows = np.asarray(flows_backward, dtype=np.float32)
