@@ -1,0 +1,347 @@
+"""The lessons with widgets in a real JupyterLab and a real Chromium.
+
+Each notebook is copied to a temporary folder, opened and run from top to bottom; the inspector's
+controls are then used as a reader would, by mouse and keys. Screenshots go to runs/test_browser/.
+Skipped where playwright or Chromium is missing (Debian: apt-get install chromium; elsewhere:
+playwright install chromium; or name one in the environment variable CHROMIUM).
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+
+ROOT = Path(__file__).resolve().parent.parent
+SHOTS = ROOT / "runs" / "test_browser"
+SECONDS = 1000  # Playwright counts in milliseconds
+SLOW = 60 * SECONDS  # for what is quick on a quiet machine
+RUN = 400 * SECONDS  # for a whole lesson
+
+
+def find_chromium(playwright) -> str | None:
+    """The browser named in CHROMIUM, one on the path, or the one that Playwright installed."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    own = playwright.chromium.executable_path
+    found = [
+        os.environ.get("CHROMIUM"),
+        *map(shutil.which, names),
+        own if Path(own).exists() else "",
+    ]
+    return next((path for path in found if path), None)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        path = find_chromium(playwright)
+        if path is None:
+            pytest.skip("no Chromium: install one, or name it in the environment variable CHROMIUM")
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"], timeout=2 * SLOW
+        )
+        yield browser
+        browser.close()
+
+
+def settings(folder: Path, plugin: str, **values) -> None:
+    package, name = plugin.split(":")
+    path = folder / package / f"{name}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory, browser):
+    """The address of a JupyterLab that sees copies of the notebooks and nothing of the user's."""
+    folder = tmp_path_factory.mktemp("lab")
+    notebooks = shutil.copytree(ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".*"))
+    settings(
+        folder / "settings",
+        "@jupyterlab/apputils-extension:notification",
+        fetchNews="false",
+        checkForUpdates=False,
+    )
+    settings(folder / "settings", "@jupyterlab/notebook-extension:tracker", windowingMode="none")
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    places = dict(
+        JUPYTER_CONFIG_DIR="config",
+        JUPYTER_DATA_DIR="data",
+        JUPYTER_RUNTIME_DIR="runtime",
+        JUPYTERLAB_SETTINGS_DIR="settings",
+        JUPYTERLAB_WORKSPACES_DIR="workspaces",
+        IPYTHONDIR="ipython",
+    )
+    env |= {name: str(folder / place) for name, place in places.items()}
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=t",
+        "--allow-root",
+        f"--ServerApp.root_dir={notebooks}",
+    ]
+    log = folder / "lab.log"
+    with log.open("w") as out:
+        server = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for_server(f"{address}/api?token=t", server, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for_server(address: str, server: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5)
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture
+def page(browser, request):
+    """A fresh page that collects script errors; a screenshot of its last state is kept."""
+    page = browser.new_page(viewport=dict(width=1500, height=1000))
+    page.set_default_timeout(SLOW)
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda m: page.faults.append(m.text) if m.type == "error" else None)
+    yield page
+    shot(page, re.sub(r"\W+", "_", request.node.name))
+    page.close()
+
+
+def shot(target, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    target.screenshot(path=SHOTS / f"{name}.png")
+
+
+FINISHED = """() => {
+  const cells = [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")];
+  const done = (cell) => /\\[\\d+\\]/.test(cell.querySelector(".jp-InputPrompt").textContent);
+  const failed = document.querySelector('.jp-Notebook [data-mime-type$="error"]');
+  return failed || (cells.length && cells.every(done));
+}"""
+
+
+def run_lesson(page, lab: str, name: str) -> None:
+    """Opens a notebook, forgets its stored outputs, runs all cells and waits for the last."""
+    page.goto(f"{lab}/lab/workspaces/{name[:2]}/tree/{name}.ipynb?token=t&reset")
+    page.locator(".jp-Notebook").wait_for()
+    expect(page.get_by_role("button", name=re.compile(r"\| Idle"))).to_be_visible(timeout=2 * SLOW)
+    for menu, item in (("Edit", "Clear Outputs of All Cells"), ("Run", "Run All Cells")):
+        page.get_by_role("menuitem", name=menu, exact=True).click()
+        page.get_by_role("menuitem", name=item, exact=True).click()
+    page.wait_for_function(FINISHED, timeout=RUN)
+    failed = page.locator('.jp-Notebook [data-mime-type$="error"]')
+    assert failed.count() == 0, failed.first.inner_text()[-2000:]
+
+
+def count_pictures(page) -> int:
+    """The pictures among a lesson's outputs; each has loaded and fits into its cell."""
+    pictures = page.locator(".jp-RenderedImage img")
+    sizes = pictures.evaluate_all(
+        """all => Promise.all(all.map(async (i) => {
+          await i.decode();
+          return [i.naturalWidth, i.clientWidth, i.closest(".jp-Cell").clientWidth];
+        }))"""
+    )
+    for natural, shown, cell in sizes:
+        assert natural > 20 and 20 < shown <= cell, (natural, shown, cell)
+    return len(sizes)
+
+
+@pytest.mark.parametrize("name", ["03_flow", "05_exemplar"])
+def test_lesson(page, lab, name):
+    """The lesson runs in the browser, its pictures are there, and no script fails."""
+    if not (ROOT / "nbs" / f"{name}.ipynb").exists():
+        pytest.skip(f"there is no lesson {name} yet")
+    run_lesson(page, lab, name)
+    assert count_pictures(page) >= 3
+    assert not page.faults, page.faults
+
+
+def test_inspector(page, lab):
+    """Lesson 10: every control of its widgets, by mouse and by keys."""
+    run_lesson(page, lab, "10_inspector")
+    assert count_pictures(page) >= 8
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    inspectors = page.get_by_role("group", name="clip inspector")
+    look_through_frames(page, inspectors.first)
+    change_views(page, inspectors.first)
+    choose_cases(page, inspectors.nth(1))
+    resize(page, inspectors.nth(1))
+    move_wipe(page.get_by_role("group", name=re.compile("^wipe between")).first)
+    explore_matches(page.get_by_role("group", name="correlation explorer").first)
+    pick_exemplar(page.get_by_role("group", name="exemplar picker").first)
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells  # no key went to the notebook
+    assert not page.faults, page.faults
+
+
+def shows(box, case: int, view: str, frame: int) -> None:
+    """Waits until all pictures of a frame are there."""
+    expect(box).to_have_attribute("data-shown", f"{case} {view} {frame}", timeout=SLOW)
+
+
+def look_through_frames(page, box) -> None:
+    """The frame slider by keys, play and pause, the curves by mouse and by keys."""
+    slider = box.get_by_role("slider", name="frame", exact=True)
+    curves = box.get_by_role("slider", name="frame, by its curves")
+    side = "side by side"
+    last = int(slider.get_attribute("max"))
+    box.get_by_label("View").select_option(side)
+    slider.focus()
+    slider.press("Home")
+    shows(box, 0, side, 0)
+    before = box.locator("img").first.get_attribute("src")
+    for frame in (1, 2, 3):
+        slider.press("ArrowRight")
+        shows(box, 0, side, frame)
+    expect(box.get_by_text(f"frame 3 of {last}", exact=True)).to_be_visible()
+    assert box.locator("img").first.get_attribute("src") != before
+    expect(box.get_by_role("img", name="error, frame 3")).to_be_visible()
+    shot(box, "inspector_side_by_side")
+
+    chart = box.locator(".chart").first
+    width = chart.bounding_box()["width"]
+    chart.click(position=dict(x=40 + (width - 48) * 18 / last, y=50))  # the axis ends 8 short
+    shows(box, 0, side, 18)
+    expect(slider).to_have_value("18")
+    cursor = box.locator(".chart i").nth(1).evaluate("e => parseFloat(e.style.left)")
+    assert abs(cursor - (40 + (width - 48) * 18 / last)) < 2
+    assert "frame 18" in curves.get_attribute("aria-valuetext")
+    curves.press("End")
+    shows(box, 0, side, last)
+    curves.press("ArrowLeft")
+    shows(box, 0, side, last - 1)
+    curves.press("Home")
+    shows(box, 0, side, 0)
+
+    box.get_by_role("button", name="Play").click()
+    page.wait_for_function("slider => slider.value >= 3", arg=slider.element_handle(), timeout=SLOW)
+    box.get_by_role("button", name="Pause").click()
+    expect(box.get_by_role("button", name="Play")).to_be_visible()
+
+
+def change_views(page, box) -> None:
+    """One view alone, and the wipe by keys and mouse."""
+    frame = int(box.get_by_role("slider", name="frame", exact=True).input_value())
+    box.get_by_label("View").select_option("error")
+    shows(box, 0, "error", frame)
+    expect(box.locator("figure:visible")).to_have_count(1)
+    shot(box, "inspector_alone")
+    box.get_by_label("View").select_option("wipe")
+    shows(box, 0, "wipe", frame)
+    box.get_by_label("Left").select_option("faded")
+    box.get_by_label("Right").select_option("error")
+    expect(box.get_by_role("img", name="faded", exact=True)).to_be_visible()
+    expect(box.get_by_role("img", name="error", exact=True)).to_be_visible()
+    move_wipe(box)
+    shot(box, "inspector_wipe")
+    box.get_by_label("View").select_option("side by side")
+    shows(box, 0, "side by side", frame)
+
+
+def move_wipe(box) -> None:
+    """The divider follows the keys and the mouse; both pictures have one size."""
+    slider = box.get_by_role("slider", name="wipe position")
+    slider.focus()
+    slider.press("Home")
+    expect(slider).to_have_value("0")
+    slider.press("ArrowRight")
+    expect(slider).to_have_value("1")
+    place = slider.bounding_box()
+    slider.click(position=dict(x=place["width"] * 0.7, y=place["height"] * 0.3))
+    expect(slider).to_have_value("70")
+    line = box.locator(".wipe i").evaluate("e => e.offsetLeft / e.parentElement.clientWidth")
+    assert abs(line - 0.7) < 0.02
+    under, over = box.locator(".wipe img").evaluate_all(
+        "all => all.map((i) => [i.naturalWidth, i.naturalHeight, i.clientWidth, i.clientHeight])"
+    )
+    assert under == over
+    assert abs(under[2] / under[3] - under[0] / under[1]) < 0.02  # not distorted
+
+
+def choose_cases(page, box) -> None:
+    """Another checkpoint keeps the frame; another clip may have other views and fewer frames."""
+    slider = box.get_by_role("slider", name="frame", exact=True)
+    frame = int(slider.input_value())
+    shows(box, 0, "side by side", frame)
+    views = box.locator("figure").count()
+    shot(box, "inspector_of_the_system")
+    box.get_by_label("Checkpoint").select_option("match alone")
+    shows(box, 2, "side by side", frame)
+    assert box.locator("figure").count() < views
+    box.get_by_label("Clip").select_option("synthetic")
+    shows(box, 3, "side by side", 11)  # it has twelve frames
+    expect(slider).to_have_attribute("max", "11")
+    assert box.locator("figure").count() == views
+    box.get_by_label("Clip").select_option("demo")
+    expect(box.get_by_label("Checkpoint")).to_have_value("fusion")
+
+
+def resize(page, box) -> None:
+    """In a narrow window nothing sticks out, and the curves are drawn anew."""
+    wide = box.locator("svg").first.bounding_box()["width"]
+    page.set_viewport_size(dict(width=820, height=1800))
+    expect(box.locator("svg").first).not_to_have_attribute("width", str(int(wide)))
+    assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
+    for width in box.locator("img:visible").evaluate_all("all => all.map((i) => i.clientWidth)"):
+        assert width >= 120
+    shot(box, "inspector_narrow")
+    page.set_viewport_size(dict(width=1500, height=1000))
+
+
+def explore_matches(box) -> None:
+    """A click and the arrow keys move the pixel; the map and the text follow."""
+    told, heat = box.get_by_role("status"), box.get_by_role("img", name=re.compile("similarity"))
+    source = box.get_by_role("application")
+    before = heat.get_attribute("src")
+    source.click(position=dict(x=30, y=40))
+    expect(told).to_have_text(re.compile(r"pixel \(\d+, \d+\): best match at \(\d+, \d+\), simil"))
+    expect(heat).not_to_have_attribute("src", before)
+    text = told.inner_text()
+    source.press("ArrowDown")
+    expect(told).not_to_have_text(text)
+    shot(box, "explorer")
+
+
+def pick_exemplar(box) -> None:
+    """Another radio button, another colouring."""
+    first, *others = box.get_by_role("radio").all()
+    assert len(others) == 2
+    first.check()
+    result = box.locator("figure img")
+    expect(result).to_have_attribute("alt", "coloured after first frame")
+    before = result.get_attribute("src")
+    first.press("ArrowRight")
+    expect(others[0]).to_be_checked()
+    expect(result).not_to_have_attribute("src", before)
+    expect(box.locator("figure")).to_have_attribute("aria-busy", "false")
+    shot(box, "picker")
