@@ -2,9 +2,10 @@
 
 # %% auto #0
 __all__ = ['PICTURE_SUFFIXES', 'CODECS', 'ACCURATE', 'FOCAL', 'CENTER', 'OFFSET', 'InputError', 'project_path', 'embedded_photos',
-           'read_picture', 'write_picture', 'VideoWriter', 'write_video', 'VideoInfo', 'video_info', 'iterate_video',
-           'iterate_clip', 'read_clip', 'Layer', 'SyntheticScene', 'SyntheticClip', 'random_scene', 'synthetic_clip',
-           'MotorcycleScene', 'motorcycle_clip', 'demo_clip', 'SyntheticClips', 'ClipFolder']
+           'read_picture', 'write_picture', 'VideoWriter', 'write_video', 'upright_rgb', 'VideoInfo', 'video_info',
+           'decode_video', 'iterate_video', 'iterate_clip', 'read_clip', 'Layer', 'SyntheticScene', 'SyntheticClip',
+           'random_scene', 'synthetic_clip', 'MotorcycleScene', 'motorcycle_clip', 'demo_clip', 'SyntheticClips',
+           'ClipFolder']
 
 # %% ../nbs/01_clips.ipynb #bab1be8b
 import csv
@@ -166,7 +167,7 @@ def _to_frame(rgb: np.ndarray, pixel_format: str) -> av.VideoFrame:
     how = int(Interpolation.AREA | ACCURATE)
     return frame.reformat(format=pixel_format, dst_colorspace="ITU709", interpolation=how)
 
-# %% ../nbs/01_clips.ipynb #0a8bd020
+# %% ../nbs/01_clips.ipynb #c486bc25
 class VideoWriter:
     """Writes frames of one size to a video that gets its name only when it is whole.
 
@@ -215,7 +216,7 @@ class VideoWriter:
             if self.part.exists():
                 self.part.unlink()
 
-
+# %% ../nbs/01_clips.ipynb #06d942a9
 def write_video(
     path, frames: Iterable[np.ndarray], fps=25, codec: str = "h264", quality: int = 18
 ) -> None:
@@ -224,7 +225,7 @@ def write_video(
         for frame in frames:
             video.add(frame)
 
-# %% ../nbs/01_clips.ipynb #9e9d1718
+# %% ../nbs/01_clips.ipynb #a8a96794
 av.logging.set_libav_level(av.logging.FATAL)  # what matters is said by our own errors
 
 
@@ -251,7 +252,7 @@ def _video_stream(path: Path):
         ) from None
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def upright_rgb(frame: av.VideoFrame) -> np.ndarray:
     """A decoded frame of any pixel format -> RGB uint8, turned as its rotation tag says."""
     how = int(Interpolation.BICUBIC | ACCURATE)
     rgb = frame.reformat(format="rgb24", interpolation=how).to_ndarray()
@@ -293,15 +294,17 @@ def video_info(path) -> VideoInfo:
             has_audio=bool(container.streams.audio),
         )
 
-# %% ../nbs/01_clips.ipynb #b3b44353
+# %% ../nbs/01_clips.ipynb #fb6f1266
 class _End:
     """Follows the packets of a file, to tell whether its stated end was reached."""
 
     def __init__(self, container, stream):
         self.stream, self.step = stream, float(1 / (stream.average_rate or 25))
-        self.begin, self.stated = container.start_time or 0, container.duration
+        # Some containers count their length from the first packet, some from zero.
+        self.begin, self.stated = min(container.start_time or 0, 0), container.duration
         self.sound = 0.05 if container.streams.audio else 0.0  # it may begin a little early
         self.longest = self.end = 0.0
+        self.last = None
         self.torn = False
 
     def pass_by(self, packet: av.Packet) -> None:
@@ -312,8 +315,10 @@ class _End:
         step = self.step if packet.stream is self.stream else 0.0
         length = float((packet.duration or 0) * packet.time_base) or step
         self.end = max(self.end, time + length)
-        if packet.stream is self.stream:
-            self.longest = max(self.longest, length)
+        if packet.stream is self.stream and packet.dts is not None:
+            now = float(packet.dts * packet.time_base)
+            self.longest = max(self.longest, length, 0.0 if self.last is None else now - self.last)
+            self.last = now
 
     def was_missed(self) -> bool:
         missing = self.stated / av.time_base - self.end if self.stated else 0.0
@@ -321,12 +326,12 @@ class _End:
         regular = self.longest < 1.5 * self.step
         return self.torn or missing > (0.5 * self.step if regular else self.longest) + self.sound
 
-# %% ../nbs/01_clips.ipynb #df24f9db
-def iterate_video(path, start: int = 0, max_frames: int | None = None) -> Iterator[np.ndarray]:
-    """The frames of a video file one by one, RGB uint8 `H x W x 3`; only a few are in memory.
+# %% ../nbs/01_clips.ipynb #90280b33
+def decode_video(path) -> Iterator[av.VideoFrame]:
+    """The decoded frames of a video file, one by one, with their times (`frame.time`).
 
-    Rotation tags are honoured and any bit depth comes as 8. A file that ends before its header
-    says so, or changes its size on the way, raises InputError when that point is reached.
+    A file that ends before its header says so, that is damaged, or that changes its size on the
+    way raises InputError when that point is reached. `upright_rgb` makes pictures of the frames.
     """
     path = _existing(path)
     with _video_stream(path) as (container, stream):
@@ -334,16 +339,13 @@ def iterate_video(path, start: int = 0, max_frames: int | None = None) -> Iterat
         for packet in container.demux():
             end.pass_by(packet)
             for frame in packet.decode() if packet.stream is stream else ():
-                if max_frames is not None and count >= start + max_frames:
-                    return
                 if size not in (None, (frame.width, frame.height)):
                     raise InputError(f"{path}: frame {count} has another size; convert to one size")
                 if frame.is_corrupt and count:
                     raise InputError(f"{path}: frame {count} is damaged; copy the file again")
                 size = (frame.width, frame.height)
                 count += 1
-                if count > start:
-                    yield _upright(frame)
+                yield frame
         if count == 0:
             raise InputError(f"{path}: holds no frame that can be decoded; copy it again")
         if end.was_missed():
@@ -352,7 +354,19 @@ def iterate_video(path, start: int = 0, max_frames: int | None = None) -> Iterat
                 "the file was cut short: copy it again"
             )
 
-# %% ../nbs/01_clips.ipynb #29fd7ea1
+
+def iterate_video(path, start: int = 0, max_frames: int | None = None) -> Iterator[np.ndarray]:
+    """The frames of a video file one by one, RGB uint8 `H x W x 3`; only a few are in memory.
+
+    Rotation tags are honoured and any bit depth comes as 8. Raises InputError (`decode_video`).
+    """
+    for count, frame in enumerate(decode_video(path)):
+        if max_frames is not None and count >= start + max_frames:
+            return
+        if count >= start:
+            yield upright_rgb(frame)
+
+# %% ../nbs/01_clips.ipynb #97dd088c
 def _frame_files(folder: Path) -> list[Path]:
     """The pictures of a folder, in the order of the numbers in their names (2 before 10)."""
 
@@ -365,7 +379,7 @@ def _frame_files(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: holds no pictures (.jpg, .png, ...); give a folder of frames")
     return sorted(files, key=key)
 
-
+# %% ../nbs/01_clips.ipynb #6be42ea7
 def _iterate_folder(folder: Path, start: int, max_frames: int | None) -> Iterator[np.ndarray]:
     size, files = None, _frame_files(folder)
     for path in files[start : None if max_frames is None else start + max_frames]:
@@ -572,7 +586,7 @@ class _Motion:
         angle, scale = self.angle + time * self.spin, self.scale * math.exp(time * self.growth)
         return _similarity(angle, scale, x, y, time * self.tilt) @ self.center
 
-# %% ../nbs/01_clips.ipynb #e74dd9f7
+# %% ../nbs/01_clips.ipynb #2b275585
 def random_scene(photos, size: tuple[int, int], rng, pieces: int, recolor=False) -> SyntheticScene:
     """A photo behind, cut-outs of photos in front, each on its own smooth path."""
     height, width = size
@@ -605,7 +619,8 @@ def synthetic_clip(
 ) -> SyntheticClip:
     """A clip of moving photos with exact flow; the same seed gives the same clip.
 
-    photos: RGB uint8 pictures, or a folder of them (default: `embedded_photos()`); pieces: cut-outs in front.
+    photos: RGB uint8 pictures, or a folder of them (default: `embedded_photos()`).
+    pieces: cut-outs in front.
     """
     scene = random_scene(_photo_list(photos), size, np.random.default_rng(seed), pieces)
     return _clip(scene, range(frames))
@@ -716,7 +731,16 @@ def _look_up(eye: _Eye, points: np.ndarray, size: tuple[int, int], scale: float)
     x, y, _ = (eye.camera.project(points).reshape(3, *size) + 0.5) * scale - 0.5
     return cv2.remap(small, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-# %% ../nbs/01_clips.ipynb #28cddc5e
+# %% ../nbs/01_clips.ipynb #97fb343a
+def _camera_path(time: float) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Rotation and place in [0, 1]: it slides, looks at the tank, sways and comes nearer."""
+    turn = 2 * math.pi * time
+    yaw = -0.06 + 0.08 * time + 0.02 * math.sin(turn)
+    pitch, roll = 0.012 * math.sin(1.6 * turn), 0.015 * math.sin(turn + 1)
+    place = (time, 0.15 * math.sin(5 * time), 0.5 * math.sin(4 * time))
+    return cv2.Rodrigues(np.array([pitch, yaw, roll]))[0], place
+
+# %% ../nbs/01_clips.ipynb #b94d9089
 class MotorcycleScene:
     """The Middlebury motorcycle, seen by a camera that moves from its left eye to its right.
 
@@ -728,19 +752,14 @@ class MotorcycleScene:
     def __init__(self, size: tuple[int, int]):
         self.size = height, width = size
         self.scale = 1.2 * max(height / 500, width / 741)  # frame pixels per picture pixel
-        # Two points a pixel each way, or what is behind would shine through.
-        self.eyes = _motorcycle_eyes(max(1, math.ceil(2 * self.scale)))
+        # More points than pixels each way, or what is behind would shine through.
+        self.eyes = _motorcycle_eyes(max(1, math.ceil(1.3 * self.scale)))
         self.seen = lru_cache(maxsize=4)(self._seen)  # what one frame shows serves several flows
 
     def camera(self, time: float) -> _Camera:
-        """Where the camera is: it slides, looks at the tank, sways and comes nearer."""
-        turn = 2 * math.pi * time
-        place = (time, 0.15 * math.sin(5 * time), 0.5 * math.sin(4 * time))
-        yaw = -0.06 + 0.08 * time + 0.02 * math.sin(turn)
-        pitch, roll = 0.012 * math.sin(1.6 * turn), 0.015 * math.sin(turn + 1)
-        rotation = cv2.Rodrigues(np.array([pitch, yaw, roll]))[0]
+        """The camera at a time in [0, 1]."""
         center = ((self.size[1] - 1) / 2, (self.size[0] - 1) / 2)
-        return _Camera(rotation, place, FOCAL * self.scale, center)
+        return _Camera(*_camera_path(time), FOCAL * self.scale, center)
 
     def _seen(self, time: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """1 / depth `H x W`, the points in space `3 x HW`, and where the right eye shows them."""
@@ -765,17 +784,20 @@ class MotorcycleScene:
         flow = np.stack([x - _pixels(height, width)[0], y - _pixels(height, width)[1]])
         return flow, (hidden | ~inside)[None]
 
-
+# %% ../nbs/01_clips.ipynb #13b3e98d
 def motorcycle_clip(frames: int = 8, size: tuple[int, int] = (180, 240)) -> SyntheticClip:
     """A real scene with depth, rendered from the Middlebury pair while the camera moves along
     its baseline and sways a little; flow and occlusion follow from the measured depth."""
     times = [t / max(1, frames - 1) for t in range(frames)]
     return _clip(MotorcycleScene(tuple(size)), times)
 
-# %% ../nbs/01_clips.ipynb #e3f2139d
+# %% ../nbs/01_clips.ipynb #526b80a0
 def demo_clip() -> np.ndarray:
     """The clip of this course, RGB uint8 `40 x 144 x 192 x 3`, from `data/demo/truth`."""
-    return read_clip(project_path("data", "demo", "truth"))
+    folder = project_path("data", "demo", "truth")
+    if not folder.exists():
+        raise InputError(f"{folder}: the demo clip is missing; work in a clone, or run lesson 01")
+    return read_clip(folder)
 
 # %% ../nbs/01_clips.ipynb #6406fcce
 class _SeededDataset(Dataset):
@@ -913,13 +935,31 @@ def _crop(rng, picture: np.ndarray, size: tuple[int, int]):
     step = -1 if rng.random() < 0.5 else 1
     return lambda p: p[top : top + size[0], left : left + size[1]][:, ::step]
 
-# %% ../nbs/01_clips.ipynb #64a60a2c
+# %% ../nbs/01_clips.ipynb #e29407cd
 class _RealClip(NamedTuple):
     name: str
     files: list[Path]
     references: dict[str, list[Path]]  # by the frame's name without suffix
 
 
+def _load_clips(roots, imagenet, on_missing: str) -> tuple[list[_RealClip], int]:
+    """All clips of some roots with their exemplars, and how many files or clips were missing."""
+    if on_missing not in ("error", "skip"):
+        raise ValueError(f"on_missing is 'error' or 'skip', not {on_missing!r}")
+    roots = roots.split(",") if isinstance(roots, str) else roots
+    loaded, missing = [], 0
+    for root in [roots] if isinstance(roots, Path) else map(Path, roots):
+        clips, found = _find_clips(root), {}
+        if imagenet is not None:
+            skip = on_missing == "skip"
+            found, absent = _references_of(root, clips, _existing(imagenet), skip)
+            missing += absent
+        loaded += [_RealClip(str(root / n), f, found.get(n, {})) for n, f in clips.items()]
+    if imagenet is not None and not any(clip.references for clip in loaded):
+        raise InputError(f"{imagenet}: no CSV of {roots} names a file here; see data/README.md")
+    return loaded, missing
+
+# %% ../nbs/01_clips.ipynb #be0c424f
 def _exemplar_for(rng, clip: _RealClip, first: int, probability: float) -> Path | None:
     """Draw an exemplar for the item that begins at frame `first`; None: that frame itself."""
     if clip.references:
@@ -933,7 +973,7 @@ def _exemplar_for(rng, clip: _RealClip, first: int, probability: float) -> Path 
         choices = clip.files
     return choices[rng.integers(len(choices))]
 
-# %% ../nbs/01_clips.ipynb #9109dfb5
+# %% ../nbs/01_clips.ipynb #ba535472
 class ClipFolder(_SeededDataset):
     """Clips of real frames: item = dict(lab `T x 3 x H x W`, exemplar `3 x H x W`, name).
 
@@ -946,35 +986,29 @@ class ClipFolder(_SeededDataset):
     Frames stay decoded in up to `cache_bytes` of memory (of each worker).
     """
 
-    # fmt: off
     def __init__(
-        self, roots, frames: int = 4, size=128, imagenet=None, exemplar_probability: float = 0.7,
-        stride: int = 1, on_missing: str = "error", augment: bool = True, seed: int = 0,
+        self,
+        roots,
+        frames: int = 4,
+        size=128,
+        imagenet=None,
+        exemplar_probability: float = 0.7,
+        stride: int = 1,
+        on_missing: str = "error",
+        augment: bool = True,
+        seed: int = 0,
         cache_bytes: int = 2**30,
-    ):  # fmt: on
+    ):
         super().__init__(seed)
-        if on_missing not in ("error", "skip"):
-            raise ValueError(f"on_missing is 'error' or 'skip', not {on_missing!r}")
         self.frames, self.size, self.stride, self.augment = frames, _pair(size), stride, augment
         self.exemplar_probability = exemplar_probability
         self.read = _FrameCache(self.size, cache_bytes)
-        self.clips, self.left_out, self.missing = [], [], 0
         span = (frames - 1) * stride + 1
-        roots = roots.split(",") if isinstance(roots, str) else roots
-        roots = [roots] if isinstance(roots, Path) else [Path(root) for root in roots]
-        for root in roots:
-            clips, found = _find_clips(root), {}
-            if imagenet is not None:
-                skip = on_missing == "skip"
-                found, missing = _references_of(root, clips, _existing(imagenet), skip)
-                self.missing += missing
-            for name, files in clips.items():
-                clip = _RealClip(str(root / name), files, found.get(name, {}))
-                (self.clips if len(files) >= span else self.left_out).append(clip)
+        clips, self.missing = _load_clips(roots, imagenet, on_missing)
+        self.clips = [clip for clip in clips if len(clip.files) >= span]
+        self.left_out = [clip.name for clip in clips if len(clip.files) < span]
         if not self.clips:
-            raise InputError(f"{roots[0]}: no clip has {span} frames; ask for fewer frames")
-        if imagenet is not None and not any(clip.references for clip in self.clips):
-            raise InputError(f"{roots[0]}: no CSV names an exemplar; see data/README.md")
+            raise InputError(f"{clips[0].name}: no clip has {span} frames; ask for fewer frames")
         # A long clip gives several items, each from its own part of the clip.
         parts = [max(1, len(clip.files) // span) for clip in self.clips]
         self.items = [(c, k, n) for c, n in zip(self.clips, parts, strict=True) for k in range(n)]
