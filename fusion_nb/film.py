@@ -4,9 +4,10 @@
 __all__ = ['CONTAINERS', 'LAYOUTS', 'Turn', 'turn_of', 'Film', 'open_film', 'Picture', 'FilmReader', 'codec_for', 'partial_path',
            'VideoOutput', 'PngOutput', 'EarlierVideo', 'EarlierPictures', 'FilmWriter', 'ahead']
 
-# %% ../nbs/10b_film.ipynb #e5deee1c
+# %% ../nbs/10b_film.ipynb #e3c929dc
 import os
 import queue
+import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
@@ -19,13 +20,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from PIL import ExifTags, Image
 
 from fusion_nb.clips import (
     InputError,
     _existing,
     _frame_files,
-    _stated_end,
     _video_stream,
     _write_errors,
     read_picture,
@@ -81,7 +82,7 @@ class Film:
     pictures: tuple[Path, ...] = ()
     missing: float = 0.0
 
-# %% ../nbs/10b_film.ipynb #8f455d33
+# %% ../nbs/10b_film.ipynb #9dc67389
 def _scan(path: Path) -> tuple[int, float, float]:
     """Walk through a file without decoding: (frames, seconds, seconds missing at the end)."""
     count, ends, begin = 0, {}, {}
@@ -97,7 +98,7 @@ def _scan(path: Path) -> tuple[int, float, float]:
                     begin[n], ends[n] = min(begin.get(n, start), start), max(ends.get(n, end), end)
         n, step = video.index, 1 / (video.average_rate or 25)
         seconds = float(ends[n] - begin[n]) if n in ends else float(count * step)
-        stated, short = _stated_end(container, video), 1.5 * float(step)
+        stated, short = _stated_seconds(container, video), 1.5 * float(step)
         if stated is None and container.duration and ends:  # then over all that is in the file
             stated, short = container.duration / av.time_base, 0.5
             return (
@@ -106,6 +107,14 @@ def _scan(path: Path) -> tuple[int, float, float]:
                 _gap(stated, float(max(ends.values()) - min(begin.values())), short),
             )
         return count, seconds, _gap(stated or 0.0, seconds, short)
+
+
+def _stated_seconds(container, video) -> float | None:
+    """How long the pictures last, as the header says; None where it only speaks of the whole file."""
+    if video.duration:
+        return float(video.duration * video.time_base)
+    tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", video.metadata.get("DURATION", ""))  # Matroska
+    return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
 
 
 def _gap(stated: float, found: float, tolerance: float) -> float:
@@ -410,17 +419,35 @@ class _Tracks:
         for track in self._tracks.values():
             track.close()
 
-# %% ../nbs/10b_film.ipynb #7d7f89c7
+# %% ../nbs/10b_film.ipynb #8f8cdbe4
+def _header(stream) -> set[bytes]:
+    """What a decoder has to know before it starts; for H.264 however the container spells it."""
+    data = bytes(stream.codec_context.extradata or b"")
+    if stream.codec_context.name not in ("h264", "libx264"):
+        return {data}
+    if data[:1] != b"\x01":  # pieces behind start codes, as the encoder gives them
+        pieces = re.split(b"\x00\x00\x00?\x01", data)
+    else:  # mp4's and Matroska's way: counts, and lengths of two bytes
+        pieces, at = [], 5
+        for _ in range(2):
+            count, at = data[at] & 31, at + 1
+            for _ in range(count):
+                length = int.from_bytes(data[at : at + 2], "big")
+                pieces.append(data[at + 2 : at + 2 + length])
+                at += 2 + length
+    return {p for p in pieces if p[:1] and p[0] & 31 in (7, 8)}  # the parameter sets
+
+# %% ../nbs/10b_film.ipynb #c0835347
 class VideoOutput:
     """A video file: pictures that we encode, and all else that the film has as it is."""
 
     def __init__(self, path: Path, reader: FilmReader, codec: str, quality: int, size):
         self.film, self._durations = reader.film, {}
-        options = {}
-        if path.suffix.lower() != ".mkv":
-            # Ready to be played while it is loaded; edit lists as exact as the time stamps.
-            scale = min(self.film.time_base.denominator, 1 << 30)
-            options = {"movflags": "faststart", "movie_timescale": str(scale)}
+        # Ready to be played while it is loaded; edit lists as exact as the time stamps.
+        scale = min(self.film.time_base.denominator, 1 << 30)
+        options = {"movflags": "faststart", "movie_timescale": str(scale)}
+        if path.suffix.lower() == ".mkv":  # sound may begin before 0: that must not shift all else
+            options = {"avoid_negative_ts": "disabled"}
         self.container = av.open(f"file:{path}", "w", options=options)
         self.stream, in_fields = _video_encoder(self.container, self.film, codec, quality, size)
         self.bits = 16 if self.stream.codec_context.pix_fmt == "gbrp16le" else 8
@@ -428,7 +455,7 @@ class VideoOutput:
         self._tracks = _Tracks(self.container, reader, path.suffix)
         self.notes, self.copy = self._tracks.notes, self._tracks.add
         self.container.start_encoding()
-        self.header = bytes(self.stream.codec_context.extradata or b"")
+        self.header = _header(self.stream)
 
     def add(self, picture: Picture) -> None:
         frame = av.VideoFrame.from_ndarray(picture.rgb, "rgb24" if self.bits == 8 else "rgb48le")
@@ -457,14 +484,14 @@ class VideoOutput:
         with suppress(av.error.FFmpegError, OSError):
             self.container.close()
 
-# %% ../nbs/10b_film.ipynb #2b0ea1cf
+# %% ../nbs/10b_film.ipynb #452b826e
 class PngOutput:
     """A folder of PNGs, and `times.txt`: the milliseconds at which each is shown."""
 
     def __init__(self, path: Path, reader: FilmReader):
         path.mkdir()
         self.path, self.film, self.count = path, reader.film, 0
-        self.bits, self.header = (16 if reader.film.bits > 8 else 8), b""
+        self.bits, self.header = (16 if reader.film.bits > 8 else 8), set()
         self.notes = ["sound is left out: a folder of pictures has none"] if reader.tracks else []
         self._times = open(path / "times.txt", "w")  # noqa: SIM115, closed in `close`
         print("# timestamp format v2", file=self._times)
@@ -495,7 +522,7 @@ class PngOutput:
         self._times.close()
         shutil.rmtree(self.path, ignore_errors=True)
 
-# %% ../nbs/10b_film.ipynb #c3630dc7
+# %% ../nbs/10b_film.ipynb #29f0ddec
 class EarlierVideo:
     """What an interrupted run wrote of a video. count: its frames; last: the last of them, RGB
     `H x W x 3`; header: its encoder's."""
@@ -503,7 +530,7 @@ class EarlierVideo:
     def __init__(self, path: Path):
         self.path, self.last, self._files = path, None, ExitStack()
         with _video_stream(path) as (container, video):
-            self.header = bytes(video.codec_context.extradata or b"")
+            self.header = _header(video)
             times = [p.pts for p in container.demux(video) if p.size]
             self.count = len(times)
             if times:
@@ -514,6 +541,9 @@ class EarlierVideo:
             raise InputError(f"{path}: holds no frame")
         container, video = self._files.enter_context(_video_stream(path))
         self._packets = (p for p in container.demux(video) if p.size)
+        if video.codec_context.name == "h264":  # as our encoder gives them: with start codes
+            to_pieces = BitStreamFilterContext("h264_mp4toannexb", video)
+            self._packets = (q for p in self._packets for q in to_pieces.filter(p))
 
     def pass_on(self, output: VideoOutput, pts: int) -> None:
         output.keep(next(self._packets))
@@ -529,7 +559,7 @@ class EarlierPictures:
     """The same of a folder of PNGs."""
 
     def __init__(self, path: Path):
-        self.path, self.header, self.files = path, b"", _frame_files(path)
+        self.path, self.header, self.files = path, set(), _frame_files(path)
         with suppress(InputError, IndexError):
             self.last = read_picture(self.files[-1])
             self.count = len(self.files)
