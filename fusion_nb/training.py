@@ -290,7 +290,7 @@ def make_optimizer(system: FusionSystem, config: TrainConfig) -> torch.optim.Ada
     groups = [{**group, "peak": peaks[group["name"]]} for group in system.get_parameter_groups()]
     return torch.optim.AdamW(groups, lr=config.fusion_rate, weight_decay=config.weight_decay)
 
-# %% ../nbs/09_training.ipynb #f619056f
+# %% ../nbs/09_training.ipynb #fe0e3032
 def color_part(
     system: FusionSystem,
     clip_l: Tensor,
@@ -298,10 +298,10 @@ def color_part(
     state: FusionState | None = None,
     detach: bool = True,
 ) -> tuple[SystemOutput, FusionState]:
-    """Colour the next frames of a batch of clips, `B x t x 1 x H x W`; the state says where they end.
+    """Colour the next frames of a batch of clips, `B x t x 1 x H x W`.
 
-    state: what the call before gave, None at the beginning. No gradient goes back beyond the part;
-    with `detach` none goes from a frame to the frame before it.
+    Goes on from `state`, None at the beginning, and gives the state after. No gradient goes back
+    beyond these frames; with `detach` none goes from a frame to the frame before it.
     """
     exemplar = system.encode_exemplar(exemplar_lab)  # each part anew: its gradient goes back once
     if state is None:
@@ -404,9 +404,9 @@ def table(before: dict, after: dict, truth_cdc: float) -> str:
             lines.append(f"{title:20}{s['psnr']:8.2f}{s['ssim']:9.4f}{s['cdc']:11.6f}")
     return "\n".join([*lines, f"{'truth':20}{'':8}{'':9}{truth_cdc:11.6f}"])
 
-# %% ../nbs/09_training.ipynb #87a9909c
+# %% ../nbs/09_training.ipynb #29a43737
 class Average:
-    """The weights averaged over the last steps, exponentially; steadier than the weights themselves.
+    """The weights averaged over the last steps, exponentially; steadier than the weights are.
 
     At first over fewer steps, so that the beginning is soon forgotten.
     """
@@ -468,7 +468,7 @@ class Run:
         epoch = self.step // self.epoch_steps + 1
         return self.judge is not None and epoch >= self.config.adversarial_from
 
-# %% ../nbs/09_training.ipynb #c4b3613f
+# %% ../nbs/09_training.ipynb #643b65ea
 def batch_psnr(lab: Tensor, truth: Tensor) -> float:
     "PSNR in RGB of Lab tensors `... x 3 x H x W`, the mean over frames, in dB."
     error = (lab_to_rgb(lab.detach().float()) - lab_to_rgb(truth)).square().mean((-3, -2, -1))
@@ -493,7 +493,7 @@ def go_back(run: Run, batch: dict, row: dict) -> dict[str, list[str]]:
         if run.criterion.not_finite:
             return run.criterion.not_finite
         run.accelerator.backward(loss * share)  # it divides by the batches in a step
-        sums = {"loss": loss, **run.criterion.parts, "psnr": batch_psnr(out.lab, truth)}
+        sums = {"loss": loss.detach(), **run.criterion.parts, "psnr": batch_psnr(out.lab, truth)}
         for name, value in sums.items():
             row[name] += float(value) * share / config.accumulate
     batch["real"], batch["fake"] = truth, out.lab.detach()  # for the discriminator
@@ -949,7 +949,7 @@ def end_of_epoch(run: Run) -> None:
         say(run, line)
     run.spent = run.waited = 0.0
 
-# %% ../nbs/09_training.ipynb #44e221fc
+# %% ../nbs/09_training.ipynb #152010d9
 def advise(config: TrainConfig, hours: float = 0, waited: float = 0, gain: float = 1) -> list[str]:
     """The guide's advice where it is due, each remedy by its flag.
 
@@ -958,9 +958,9 @@ def advise(config: TrainConfig, hours: float = 0, waited: float = 0, gain: float
     lines, half = [], max(1, config.batch_size // 2)
     if hours > 12:
         lines.append(
-            f"Training is too slow ({hours:.0f} hours to go)? Reduce the batch (--batch_size {half}), "
-            f"use mixed precision (--mixed_precision bf16), or accumulate gradients (--batch_size "
-            f"{half} --accumulate {2 * config.accumulate})."
+            f"Training is too slow ({hours:.0f} hours to go)? Use a smaller --batch_size {half},"
+            " use mixed precision (--mixed_precision bf16), or accumulate gradients (--batch_size"
+            f" {half} --accumulate {2 * config.accumulate})."
         )
     if waited > 0.25:
         lines.append(f"Waiting for data? Prepare it beside (--workers {config.workers + 2}).")
