@@ -316,7 +316,7 @@ def color_part(
             state = replace(state, lab=state.lab.detach())
     return SystemOutput.stack(frames), state
 
-# %% ../nbs/09_training.ipynb #4cc731d2
+# %% ../nbs/09_training.ipynb #f29e9401
 @dataclass
 class WholeClip:
     "A clip to validate on: frames `T x H x W x 3` uint8 and their exemplar `h x w x 3`."
@@ -340,9 +340,10 @@ def validation_clips(config: TrainConfig) -> list[WholeClip]:
         rgb = motorcycle_clip(config.validation_frames, (round(width * 3 / 4), width)).rgb
         return [WholeClip("motorcycle", rgb, rgb[0])]
     clips = []
-    for name, _ in ClipFolder(config.validation, frames=1).clips:
-        rgb = shrink(read_clip(name, config.validation_frames), config.validation_size)
-        clips.append(WholeClip(Path(name).name, rgb, rgb[0]))
+    for clip in ClipFolder(config.validation, frames=1).clips:
+        frames = read_clip(clip.files[0].parent, config.validation_frames)
+        rgb = shrink(frames, config.validation_size)
+        clips.append(WholeClip(clip.files[0].parent.name, rgb, rgb[0]))
     return clips
 
 # %% ../nbs/09_training.ipynb #e1246ed8
