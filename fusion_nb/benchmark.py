@@ -195,10 +195,7 @@ def benchmark(
     for size in sizes:
         yield from frame_costs(system, size, device, repeats)
 
-# %% ../nbs/12_scale.ipynb #771a7c67
-app = typer.Typer(add_completion=False)
-
-
+# %% ../nbs/12_scale.ipynb #b1a8a0d1
 def parse_size(text: str) -> tuple[int, int]:
     "`448x252` (width x height) -> (252, 448)."
     try:
@@ -207,6 +204,9 @@ def parse_size(text: str) -> tuple[int, int]:
     except (ValueError, AssertionError) as error:
         raise InputError(f"{text!r} is not a size: write width x height, as in 448x252") from error
     return height, width
+
+# %% ../nbs/12_scale.ipynb #fd9b548f
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

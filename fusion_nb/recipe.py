@@ -219,7 +219,7 @@ def load_state(file: Path, net: nn.Module, optimizer) -> tuple[int, dict]:
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
     return step, parts["mean"]
 
-# %% ../nbs/09b_recipe.ipynb #bcd69d7c
+# %% ../nbs/09b_recipe.ipynb #705d219c
 def train_fusion(
     net: BlendFusion,
     sequences: list[Sequence],
@@ -232,8 +232,8 @@ def train_fusion(
 ) -> list[float]:
     """Teach a fusion net of three candidates on free-running streams; gives each step's loss.
 
-    resume: a file that keeps the run every two hundred steps; with it a run that was cut goes on,
-    with other streams than it would have had. The net ends with the mean of its weights.
+    resume: a file that keeps the run; one that was cut goes on, with other streams. The net ends
+    with the mean of its weights.
     """
     optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-4)
     first, mean = 0, {k: v.clone() for k, v in net.state_dict().items()}
@@ -253,10 +253,8 @@ def train_fusion(
         for name, value in net.state_dict().items():
             mean[name].lerp_(value, 1 - keep)
         losses.append(errors.mean().item())
-        if step % 20 == 0:
-            reach = log_error(shown["reach_lab"][:, 1:], shown["truth"]).mean().item()
-            gain = 4.34 * (reach - np.mean(losses[-100:]))
-            bar.set_postfix_str(f"{-4.34 * losses[-1]:.1f} dB, {gain:+.2f} over the reach")
+        reach = log_error(shown["reach_lab"][:, 1:], shown["truth"]).mean().item()
+        bar.set_postfix_str(f"{4.34 * (reach - losses[-1]):+.2f} dB over the reach")
         if resume is not None and ((step + 1) % 200 == 0 or step + 1 == steps):
             save_state(resume, step + 1, net, mean, optimizer)
     net.load_state_dict(mean)
@@ -328,7 +326,7 @@ def make_sequences(work: Path, match: SwinTExCo, clips, photos, count: int) -> l
         sequences.append(Sequence.load(file))
     return sequences
 
-# %% ../nbs/09b_recipe.ipynb #e2dd2bbb
+# %% ../nbs/09b_recipe.ipynb #a6e4bdfb
 app = typer.Typer(add_completion=False)
 
 
@@ -359,7 +357,7 @@ def command(
     system.swintexco.load_state_dict(match.state_dict())
     print(f"written: {system.save_pretrained(output)}")
 
-
+# %% ../nbs/09b_recipe.ipynb #0d64e795
 def main() -> None:
     "The console script `fusion_recipe`: bad input is one line and exit code 2."
     try:

@@ -4,7 +4,7 @@
 __all__ = ['MATCH_SIDE', 'FUSION_NETS', 'Candidate', 'fetch', 'no_candidate', 'FusionExemplar', 'FusionState', 'FrameOutput',
            'SystemOutput', 'there_and_back', 'shrink', 'Networks', 'FrameColorizer', 'ClipColorizer', 'GuidedState',
            'GuidedTraining', 'find_checkpoint', 'build_networks', 'checkpoint_config', 'read_config', 'load_weights',
-           'SavedSystem', 'load_shipped', 'choose_flow', 'choose_match', 'choose_fusion', 'FusionSystem',
+           'SavedSystem', 'HubSystem', 'load_shipped', 'choose_flow', 'choose_match', 'choose_fusion', 'FusionSystem',
            'count_parameters', 'describe']
 
 # %% ../nbs/08_system.ipynb #007f04f8
@@ -253,16 +253,15 @@ class Networks(nn.Module):
         "Whether the fusion net takes a third candidate, fetched straight from the exemplar."
         return getattr(self.fusion_net, "candidates", 2) > 2
 
-# %% ../nbs/08_system.ipynb #2b1be2d4
+# %% ../nbs/08_system.ipynb #08dad725
 class FrameColorizer(Networks):
     "Colours one frame after the other."
 
     def encode_exemplar(self, exemplar_lab: Tensor | list[Tensor]) -> FusionExemplar:
         "One exemplar `B x 3 x h x w`, or a list of them of any sizes, for all frames."
         labs = [exemplar_lab] if isinstance(exemplar_lab, Tensor) else list(exemplar_lab)
-        for lab in labs:
-            if lab.ndim != 4 or lab.shape[1] != 3:
-                raise ValueError(f"expected an exemplar B x 3 x h x w, got {tuple(lab.shape)}")
+        if wrong := [tuple(x.shape) for x in labs if x.ndim != 4 or x.shape[1] != 3]:
+            raise ValueError(f"expected an exemplar B x 3 x h x w, got {wrong[0]}")
         small = [shrink(lab, self.match_side) for lab in labs]
         return FusionExemplar(self.swintexco.encode_exemplar(small), labs)
 
@@ -523,6 +522,18 @@ class SavedSystem(GuidedTraining):
         load_weights(system, folder / "model.safetensors")
         return system
 
+# %% ../nbs/08_system.ipynb #8d6becf6
+class HubSystem(SavedSystem):
+    "The same, uploaded."
+
+    def push_to_hub(self, name: str) -> None:
+        "Upload to the hub repository `user/name`; log in with `hf auth login` first."
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api = HfApi()
+            api.create_repo(name, exist_ok=True)
+            api.upload_folder(repo_id=name, folder_path=folder)
+
 # %% ../nbs/08_system.ipynb #bb4c5093
 def load_shipped(preset: str) -> tuple[nn.Module, SwinTExCo, nn.Module] | None:
     "The networks in checkpoints/PRESET with their weights, or None where none are shipped."
@@ -569,8 +580,8 @@ def choose_fusion(swintexco_ckpt: str | os.PathLike | None, folder) -> nn.Module
             return net
     return BlendFusion(candidates=3)
 
-# %% ../nbs/08_system.ipynb #ce921963
-class FusionSystem(SavedSystem):
+# %% ../nbs/08_system.ipynb #ae0d13fe
+class FusionSystem(HubSystem):
     """Colours a grey clip after an exemplar.
 
     preset: "tiny" (small widths, weights in checkpoints/tiny) or "base" (the published widths);
@@ -606,14 +617,6 @@ class FusionSystem(SavedSystem):
         super().__init__(flow or networks[0], networks[1], fusion_net or networks[2])
         self.preset = preset
         self.match_side = MATCH_SIDE[preset]
-
-    def push_to_hub(self, name: str) -> None:
-        "Upload to the hub repository `user/name`; log in with `hf auth login` first."
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            api = HfApi()
-            api.create_repo(name, exist_ok=True)
-            api.upload_folder(repo_id=name, folder_path=folder)
 
 # %% ../nbs/08_system.ipynb #d127087c
 def count_parameters(net: nn.Module) -> int:
