@@ -458,7 +458,7 @@ def colorize_folder(
             failures.append((film, str(error) or type(error).__name__))
     return failures
 
-# %% ../nbs/11_colorize.ipynb #b8ca1b66
+# %% ../nbs/11_colorize.ipynb #8490b99e
 @contextmanager
 def _one_line_errors():
     """What goes wrong for a reason that a user can mend is said in one line, with exit code 2."""
@@ -476,7 +476,7 @@ def _one_line_errors():
             reason = str(error)
         except (MemoryError, torch.OutOfMemoryError):
             reason = "out of memory; compute colour at a smaller --size"
-    typer.echo(f"error: {reason}", err=True)
+    typer.echo("error: " + reason.replace("\n", " "), err=True)
     raise typer.Exit(2)
 
 
@@ -523,7 +523,7 @@ def command(
             raise typer.Exit(_many(**options))
         _single(**options)
 
-# %% ../nbs/11_colorize.ipynb #60a5549c
+# %% ../nbs/11_colorize.ipynb #c23a148f
 def _single(video, exemplar, output, at, **options) -> None:
     """One film; what there is to say of it is printed."""
     try:
@@ -547,7 +547,7 @@ def _many(video, exemplar, output, at, resume, **options) -> int:
         typer.echo("stopped: the same command goes on from here", err=True)
         return 130
     for film, reason in failures:
-        typer.echo(f"failed: {film}: {reason}", err=True)
+        typer.echo(f"failed: {film}: {reason}".replace("\n", " "), err=True)
     return 1 if failures else 0
 
 
