@@ -57,10 +57,10 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     swap = abs(int(c)) > abs(int(a))
     return Turn(swap, bool((c if swap else a) < 0), bool((b if swap else d) < 0))
 
-# %% ../nbs/10b_film.ipynb #daa251c4
+# %% ../nbs/10b_film.ipynb #289f7af0
 @dataclass(frozen=True)
 class Film:
-    """What there is to know of a film before it is coloured. Sizes are those of the upright picture.
+    """What there is to know of a film before it is coloured; sizes are of the upright picture.
 
     time_base: seconds a tick of its time stamps. frames: how many, as far as the file tells.
     seconds: from the first frame's start to the last one's end. fields: "tff" or "bff" where it is
@@ -82,7 +82,13 @@ class Film:
     pictures: tuple[Path, ...] = ()
     missing: float = 0.0
 
-# %% ../nbs/10b_film.ipynb #9dc67389
+# %% ../nbs/10b_film.ipynb #bfd9333e
+def _rate(video) -> Fraction:
+    """Frames a second; some files state their clock's rate instead, which is no use."""
+    stated = (video.average_rate, video.guessed_rate)
+    return next((rate for rate in stated if rate and rate <= 1000), Fraction(25))
+
+
 def _scan(path: Path) -> tuple[int, float, float]:
     """Walk through a file without decoding: (frames, seconds, seconds missing at the end)."""
     count, ends, begin = 0, {}, {}
@@ -96,32 +102,28 @@ def _scan(path: Path) -> tuple[int, float, float]:
                     start, n = packet.pts * packet.time_base, packet.stream.index
                     end = start + (packet.duration or 0) * packet.time_base
                     begin[n], ends[n] = min(begin.get(n, start), start), max(ends.get(n, end), end)
-        n, step = video.index, 1 / (video.average_rate or 25)
-        seconds = float(ends[n] - begin[n]) if n in ends else float(count * step)
-        stated, short = _stated_seconds(container, video), 1.5 * float(step)
-        if stated is None and container.duration and ends:  # then over all that is in the file
-            stated, short = container.duration / av.time_base, 0.5
-            return (
-                count,
-                seconds,
-                _gap(stated, float(max(ends.values()) - min(begin.values())), short),
-            )
-        return count, seconds, _gap(stated or 0.0, seconds, short)
+        n, step = video.index, 1 / _rate(video)
+        start, end = begin.get(n, Fraction(0)), ends.get(n, count * step)
+        stated, slack = _stated_end(video, start), 1.5 * float(step)
+        if stated is None and container.duration and ends:  # then that of all that is in the file
+            stated = float(min(begin.values())) + container.duration / av.time_base
+            end, slack = max(ends.values()), 0.5
+        return count, float(ends.get(n, end) - start), _gap(stated or 0.0, float(end), slack)
 
 
-def _stated_seconds(container, video) -> float | None:
-    """How long the pictures last, as the header says; None where it only speaks of the whole file."""
+def _stated_end(video, begin: Fraction) -> float | None:
+    """When the pictures end, as the header says; None where it says nothing of them."""
     if video.duration:
-        return float(video.duration * video.time_base)
+        return float(begin + video.duration * video.time_base)
     tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", video.metadata.get("DURATION", ""))  # Matroska
     return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
 
 
-def _gap(stated: float, found: float, tolerance: float) -> float:
+def _gap(stated: float, found: float, slack: float) -> float:
     missing = stated - found
-    return missing if missing > tolerance + 0.01 * stated else 0.0
+    return missing if missing > slack + 0.01 * stated else 0.0
 
-# %% ../nbs/10b_film.ipynb #bcae3567
+# %% ../nbs/10b_film.ipynb #92bfe07f
 def _first_frame(path: Path, container, video) -> av.VideoFrame:
     for packet in container.demux(video):
         with suppress(av.error.InvalidDataError):
@@ -152,7 +154,7 @@ def open_film(path, fps=25) -> Film:
         size = (frame.height, frame.width) if turn.swap else (frame.width, frame.height)
         shape = video.sample_aspect_ratio or Fraction(1)
         film = dict(
-            rate=video.average_rate or video.guessed_rate or Fraction(25),
+            rate=_rate(video),
             time_base=video.time_base,
             turn=turn,
             fields="" if turn.swap else _fields(frame, video),
@@ -190,7 +192,7 @@ def _open_folder(folder: Path, rate: Fraction) -> Film:
     seconds = float(len(files) / rate)
     return Film(folder, *size, rate, 1 / rate, len(files), seconds, pictures=tuple(files))
 
-# %% ../nbs/10b_film.ipynb #95bd222d
+# %% ../nbs/10b_film.ipynb #47f03dea
 @dataclass
 class Picture:
     """One frame of a film: RGB uint8 (uint16 where the film is deeper) `H x W x 3`; when it is
@@ -207,6 +209,9 @@ class _Clock:
     def __init__(self, film: Film):
         self.film, self.last = film, None
         self.step = max(1, round(1 / film.rate / film.time_base))
+
+    def seconds(self) -> float:
+        return float((self.last or 0) * self.film.time_base)
 
     def check_size(self, height: int, width: int, name: str) -> None:
         if (height, width) != (self.film.height, self.film.width):
@@ -227,33 +232,29 @@ class _Clock:
         self.last = pts
         return Picture(rgb, pts, frame.duration or self.step)
 
-# %% ../nbs/10b_film.ipynb #578d6bec
-class FilmReader:
+# %% ../nbs/10b_film.ipynb #23eee0d0
+class FilmReader(ExitStack):
     """Reads a film: iterating gives its `Picture`s, and between them the packets of its sound and
-    subtitles as they are stored.
+    subtitles as they are stored. A context manager.
 
-    Use it as a context manager. tracks: the streams that the packets belong to. damaged: the
-    times, in seconds, at which something could not be decoded so far.
+    tracks: the streams of the packets. damaged: the times, in seconds, of what cannot be decoded.
     """
 
     def __init__(self, film: Film):
+        super().__init__()
         self.film, self.damaged, self.tracks = film, [], []
-        self.container, self._clock, self._files = None, _Clock(film), ExitStack()
+        self.container, self._clock = None, _Clock(film)
         if not film.pictures:
-            self.container, self._video = self._files.enter_context(_video_stream(film.path))
+            self.container, self._video = self.enter_context(_video_stream(film.path))
             self._video.thread_type = "SLICE"  # with frame threads, damage spreads to other frames
             self.tracks = [s for s in self.container.streams if s.type in ("audio", "subtitle")]
 
-    def __enter__(self) -> "FilmReader":
-        return self
-
     def __exit__(self, *error) -> None:
-        self._files.close()
+        super().__exit__(None, None, None)  # what went wrong elsewhere is no fault of the film
 
     def __iter__(self) -> Iterator[Picture | av.Packet]:
         if self.film.pictures:
-            for n, path in enumerate(self.film.pictures):
-                yield Picture(read_picture(path), n, 1)
+            yield from (Picture(read_picture(p), n, 1) for n, p in enumerate(self.film.pictures))
             return
         try:
             for packet in self.container.demux([self._video, *self.tracks]):
@@ -262,17 +263,16 @@ class FilmReader:
                 elif packet.dts is not None:
                     yield packet
         except av.error.FFmpegError:  # the rest cannot be read; what the decoder holds still can
-            self.damaged.append(float((self._clock.last or 0) * self.film.time_base))
+            self.damaged.append(self._clock.seconds())
             yield from self._decode(None)
 
     def _decode(self, packet: av.Packet | None) -> Iterator[Picture]:
+        frames = []
         try:
             frames = self._video.decode(packet)
         except av.error.FFmpegError:
-            self.damaged.append(float((self._clock.last or 0) * self.film.time_base))
-            return
-        for frame in frames:
-            yield self._clock.picture(frame)
+            self.damaged.append(self._clock.seconds())
+        yield from map(self._clock.picture, frames)
 
 # %% ../nbs/10b_film.ipynb #bc57822b
 CONTAINERS = {"h264": (".mp4", ".m4v", ".mov", ".mkv"), "ffv1": (".mkv",)}
@@ -296,7 +296,7 @@ def partial_path(path: Path) -> Path:
     """Where an output stands while it is not whole: NAME.partial.mp4 for NAME.mp4."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
-# %% ../nbs/10b_film.ipynb #24416578
+# %% ../nbs/10b_film.ipynb #9c3191d2
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 
@@ -310,7 +310,7 @@ def _carries(format_name: str, track) -> bool:
     except (av.error.FFmpegError, ValueError):
         return False
 
-
+# %% ../nbs/10b_film.ipynb #5855e2ae
 class _Track:
     """One sound or subtitle stream on its way into an output: copied, or sound as AAC."""
 
@@ -340,57 +340,6 @@ class _Track:
         if not self.copied:
             self.output.mux(self.stream.encode(None))
 
-# %% ../nbs/10b_film.ipynb #24f6ea95
-def _converter(context, film: Film, in_fields: bool):
-    """A function from RGB frames to frames in the encoder's pixel format."""
-    if not in_fields:
-        options = dict(format=context.pix_fmt)
-        if context.pix_fmt.startswith("yuv"):
-            options.update(dst_colorspace="ITU709", dst_color_range="MPEG")
-        return lambda frame: frame.reformat(**options)
-    # Each field has its own colour samples; FFmpeg's filters know, its plain conversion does not.
-    graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=context.width, height=context.height, format="rgb24", time_base=film.time_base
-    )
-    chain = [source, graph.add("setfield", film.fields)]
-    chain += [graph.add("scale", "interl=1:out_color_matrix=bt709:out_range=tv")]
-    chain += [graph.add("format", context.pix_fmt), graph.add("buffersink")]
-    for a, b in zip(chain[:-1], chain[1:], strict=True):
-        a.link_to(b)
-    graph.configure()
-
-    def convert(frame: av.VideoFrame) -> av.VideoFrame:
-        graph.push(frame)
-        return graph.pull()
-
-    return convert
-
-# %% ../nbs/10b_film.ipynb #8344cb80
-def _video_encoder(output, film: Film, codec: str, quality: int, size: tuple[int, int]):
-    """Add the video stream to an output; the stream, and whether it is written in fields."""
-    rate = film.rate.limit_denominator(1 << 16)
-    stream = output.add_stream({"h264": "libx264"}.get(codec, codec), rate=rate)
-    stream.width, stream.height = size
-    context = stream.codec_context
-    context.time_base = stream.time_base = film.time_base
-    context.sample_aspect_ratio = film.pixel_shape
-    if codec == "ffv1":
-        context.pix_fmt = "gbrp16le" if film.bits > 8 else "bgr0"  # RGB itself
-        context.gop_size = 1
-        return stream, False
-    # Colour at half resolution plays everywhere, but needs even sides.
-    context.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-    # BT.709, and say so: players guess otherwise.
-    context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
-    # Without B-frames packets leave in the order of the frames: any container can hold any times,
-    # and what two runs wrote can be joined.
-    stream.options = {"crf": str(quality), "preset": "fast", "bf": "0"}
-    in_fields = bool(film.fields) and context.pix_fmt == "yuv420p" and size[1] % 4 == 0
-    if in_fields:
-        context.flags |= av.codec.context.Flags.interlaced_dct
-    return stream, in_fields
-
 # %% ../nbs/10b_film.ipynb #b7fc106f
 class _Tracks:
     """All sound and subtitles on their way into an output, with its tags and chapters."""
@@ -419,6 +368,66 @@ class _Tracks:
         for track in self._tracks.values():
             track.close()
 
+# %% ../nbs/10b_film.ipynb #24f6ea95
+def _converter(context, film: Film, in_fields: bool):
+    """A function from RGB frames to frames in the encoder's pixel format."""
+    if not in_fields:
+        options = dict(format=context.pix_fmt)
+        if context.pix_fmt.startswith("yuv"):
+            options.update(dst_colorspace="ITU709", dst_color_range="MPEG")
+        return lambda frame: frame.reformat(**options)
+    # Each field has its own colour samples; FFmpeg's filters know, its plain conversion does not.
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=context.width, height=context.height, format="rgb24", time_base=film.time_base
+    )
+    chain = [source, graph.add("setfield", film.fields)]
+    chain += [graph.add("scale", "interl=1:out_color_matrix=bt709:out_range=tv")]
+    chain += [graph.add("format", context.pix_fmt), graph.add("buffersink")]
+    for a, b in zip(chain[:-1], chain[1:], strict=True):
+        a.link_to(b)
+    graph.configure()
+
+    def convert(frame: av.VideoFrame) -> av.VideoFrame:
+        graph.push(frame)
+        return graph.pull()
+
+    return convert
+
+# %% ../nbs/10b_film.ipynb #207005d1
+def _video_encoder(output, film: Film, codec: str, quality: int, size: tuple[int, int]):
+    """Add the video stream to an output; the stream, and whether it is written in fields."""
+    rate = film.rate.limit_denominator(1 << 16)
+    stream = output.add_stream({"h264": "libx264"}.get(codec, codec), rate=rate)
+    stream.width, stream.height = size
+    context = stream.codec_context
+    context.time_base = stream.time_base = film.time_base
+    context.sample_aspect_ratio = film.pixel_shape
+    if codec == "ffv1":
+        context.pix_fmt = "gbrp16le" if film.bits > 8 else "bgr0"  # RGB itself
+        context.gop_size = 1
+        return stream, False
+    # Colour at half resolution plays everywhere, but needs even sides.
+    context.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+    # BT.709, and say so: players guess otherwise.
+    context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
+    # Without B-frames packets leave in the order of the frames: any container can hold any times,
+    # and what two runs wrote can be joined.
+    stream.options = {"crf": str(quality), "preset": "fast", "bf": "0"}
+    in_fields = bool(film.fields) and context.pix_fmt == "yuv420p" and size[1] % 4 == 0
+    if in_fields:
+        context.flags |= av.codec.context.Flags.interlaced_dct
+        stream.options |= {"x264-params": f"{film.fields}=1"}
+    return stream, in_fields
+
+# %% ../nbs/10b_film.ipynb #89ffdea5
+def _muxer_options(path: Path, film: Film) -> dict[str, str]:
+    if path.suffix.lower() == ".mkv":  # sound may begin before 0: that must not shift all else
+        return {"avoid_negative_ts": "disabled"}
+    # Ready to be played while it is loaded; edit lists as exact as the time stamps.
+    scale = min(film.time_base.denominator, 1 << 30)
+    return {"movflags": "faststart", "movie_timescale": str(scale)}
+
 # %% ../nbs/10b_film.ipynb #8f8cdbe4
 def _header(stream) -> set[bytes]:
     """What a decoder has to know before it starts; for H.264 however the container spells it."""
@@ -437,18 +446,13 @@ def _header(stream) -> set[bytes]:
                 at += 2 + length
     return {p for p in pieces if p[:1] and p[0] & 31 in (7, 8)}  # the parameter sets
 
-# %% ../nbs/10b_film.ipynb #c0835347
+# %% ../nbs/10b_film.ipynb #25c27ec1
 class VideoOutput:
     """A video file: pictures that we encode, and all else that the film has as it is."""
 
     def __init__(self, path: Path, reader: FilmReader, codec: str, quality: int, size):
         self.film, self._durations = reader.film, {}
-        # Ready to be played while it is loaded; edit lists as exact as the time stamps.
-        scale = min(self.film.time_base.denominator, 1 << 30)
-        options = {"movflags": "faststart", "movie_timescale": str(scale)}
-        if path.suffix.lower() == ".mkv":  # sound may begin before 0: that must not shift all else
-            options = {"avoid_negative_ts": "disabled"}
-        self.container = av.open(f"file:{path}", "w", options=options)
+        self.container = av.open(f"file:{path}", "w", options=_muxer_options(path, self.film))
         self.stream, in_fields = _video_encoder(self.container, self.film, codec, quality, size)
         self.bits = 16 if self.stream.codec_context.pix_fmt == "gbrp16le" else 8
         self._convert = _converter(self.stream.codec_context, self.film, in_fields)
@@ -466,7 +470,6 @@ class VideoOutput:
         self._mux(self.stream.encode(frame))
 
     def keep(self, packet: av.Packet) -> None:
-        """Take over a packet of the same encoder."""
         packet.stream = self.stream
         self.container.mux(packet)
 
@@ -484,7 +487,7 @@ class VideoOutput:
         with suppress(av.error.FFmpegError, OSError):
             self.container.close()
 
-# %% ../nbs/10b_film.ipynb #452b826e
+# %% ../nbs/10b_film.ipynb #5ff04179
 class PngOutput:
     """A folder of PNGs, and `times.txt`: the milliseconds at which each is shown."""
 
@@ -502,7 +505,7 @@ class PngOutput:
         self._note(picture.pts)
 
     def keep(self, file: Path, pts: int) -> None:
-        os.replace(file, self._name())
+        shutil.copy(file, self._name())
         self._note(pts)
 
     def _name(self) -> Path:
@@ -519,10 +522,11 @@ class PngOutput:
         self._times.close()
 
     def abandon(self) -> None:
-        self._times.close()
+        with suppress(OSError):
+            self._times.close()
         shutil.rmtree(self.path, ignore_errors=True)
 
-# %% ../nbs/10b_film.ipynb #29f0ddec
+# %% ../nbs/10b_film.ipynb #10f81dec
 class EarlierVideo:
     """What an interrupted run wrote of a video. count: its frames; last: the last of them, RGB
     `H x W x 3`; header: its encoder's."""
@@ -551,12 +555,9 @@ class EarlierVideo:
     def close(self) -> None:
         self._files.close()
 
-    def delete(self) -> None:
-        self.path.unlink()
-
-
+# %% ../nbs/10b_film.ipynb #0534ac5f
 class EarlierPictures:
-    """The same of a folder of PNGs."""
+    """What an interrupted run wrote of a folder of PNGs; see `EarlierVideo`."""
 
     def __init__(self, path: Path):
         self.path, self.header, self.files = path, set(), _frame_files(path)
@@ -572,10 +573,12 @@ class EarlierPictures:
     def close(self) -> None:
         """Nothing is open."""
 
-    def delete(self) -> None:
-        shutil.rmtree(self.path)
+# %% ../nbs/10b_film.ipynb #af501812
+def _remove(path: Path) -> None:
+    """A file, or a folder with all that is in it."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-# %% ../nbs/10b_film.ipynb #ad08cdbd
+
 def _earlier_part(path: Path, resume: bool) -> EarlierVideo | EarlierPictures | None:
     """What an interrupted run left, moved aside to be read; None where there is nothing."""
     part, aside = partial_path(path), path.with_name(f"{path.stem}.earlier{path.suffix}")
@@ -589,17 +592,16 @@ def _earlier_part(path: Path, resume: bool) -> EarlierVideo | EarlierPictures | 
     with _write_errors(path):
         if part.exists() and not aside.exists():
             os.replace(part, aside)
-        elif part.exists():  # the run that resumed was killed: the older part is the whole one
-            part.unlink() if part.is_file() else shutil.rmtree(part)
+        _remove(part)  # if there are both, the run that resumed was killed: it has less
         if not aside.exists():
             return None
         try:
             return EarlierPictures(aside) if aside.is_dir() else EarlierVideo(aside)
         except InputError:  # it was killed before it could be closed: begin again
-            aside.unlink() if aside.is_file() else shutil.rmtree(aside)
+            _remove(aside)
             return None
 
-# %% ../nbs/10b_film.ipynb #df6f2443
+# %% ../nbs/10b_film.ipynb #2975f5c7
 class _Unfinished:
     """An output under the name NAME.partial.mp4, and what an earlier run left of it."""
 
@@ -616,32 +618,29 @@ class _Unfinished:
             raise InputError(f"{self.path}: the file or its folder was removed while writing")
 
     def finish(self) -> None:
-        """All is there: give it its name."""
-        self.check()
-        if self.path.is_dir():
-            self.path.rmdir()  # an empty one: only then can another take its place
+        self.check()  # all is there: it gets its name
+        with suppress(OSError):
+            self.path.rmdir()  # an empty folder, that another one can take its place
         os.replace(self.part, self.path)
-        if self.earlier:
-            self.earlier.close()
-            self.earlier.delete()
+        self._end_earlier(needed=False)
 
     def keep(self, count: int) -> None:
         """Interrupted after `count` frames: the longer part stays."""
         self.check()
-        if self.earlier:
-            self.earlier.close()
-            if count < self.earlier.count:
-                os.replace(self.earlier.path, self.part)
-            else:
-                self.earlier.delete()
+        self._end_earlier(needed=bool(self.earlier) and count < self.earlier.count)
 
     def drop(self) -> None:
         """An error: nothing of this run stays; what an earlier one made does."""
         with suppress(OSError):
-            self.part.unlink(missing_ok=True)
-            if self.earlier:
-                self.earlier.close()
-                os.replace(self.earlier.path, self.part)
+            _remove(self.part)
+            self._end_earlier(needed=True)
+
+    def _end_earlier(self, needed: bool) -> None:
+        if self.earlier:
+            self.earlier.close()
+            _remove(self.part if needed else self.earlier.path)
+        if self.earlier and needed:
+            os.replace(self.earlier.path, self.part)
 
 # %% ../nbs/10b_film.ipynb #234c30b6
 def _new_output(
@@ -675,17 +674,9 @@ def _as_bits(rgb: np.ndarray, bits: int) -> np.ndarray:
         ((rgb + np.uint32(128)) // 257).astype(np.uint8) if bits == 8 != rgb.itemsize * 8 else rgb
     )
 
-# %% ../nbs/10b_film.ipynb #45cea1c7
-class FilmWriter:
-    """Writes pictures with the times of a film, and with its sound and metadata.
-
-    Use it as a context manager. Until it is whole the output is called NAME.partial.mp4; leaving
-    without an error gives it its name. After `Ctrl-C` the partial file stays, playable, and
-    resume=True goes on from it: `done` frames are there already, `last` is the last of them, and
-    `keep` is called for them in place of `add`. After bad input or a failed write nothing is left.
-    size: width and height where they are not the film's. bits: of the RGB that is written, 8 or 16.
-    notes: what could not be kept, one line each. Raises InputError.
-    """
+# %% ../nbs/10b_film.ipynb #64e7322c
+class _Writing:
+    """A film that is being written, until it is whole, or interrupted, or has failed."""
 
     def __init__(self, path, reader, codec=None, quality: int = 18, size=None, resume=False):
         self.path, self.count = Path(path), 0
@@ -698,8 +689,35 @@ class FilmWriter:
         self.done = self._earlier.count if self._earlier else 0
         self.last = self._earlier.last if self._earlier else None
 
-    def __enter__(self) -> "FilmWriter":
+    def __enter__(self):
         return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is not None and issubclass(kind, (InputError, OSError)):
+                raise error
+            with _write_errors(self.path):
+                if kind is None and self.count == 0:
+                    raise InputError(f"{self.path}: not written, there was no frame to write")
+                self._output.close()
+                self._files.finish() if kind is None else self._files.keep(self.count)
+        except (InputError, OSError):
+            self._output.abandon()
+            self._files.drop()
+            raise
+
+# %% ../nbs/10b_film.ipynb #f15ee22c
+class FilmWriter(_Writing):
+    """Writes pictures with the times of a film, and with its sound and metadata.
+
+    path, reader: the output, and the `FilmReader` of the film. codec, quality: see `codec_for`;
+    CRF for h264. size: width and height where they are not the film's. Use it as a context
+    manager. Until it is whole the output is called NAME.partial.mp4; leaving without an error
+    gives it its name. After `Ctrl-C` the partial file stays, playable, and resume=True goes on
+    from it: `done` frames are there already, `last` is the last of them, and `keep` is called for
+    them in place of `add`. After bad input or a failed write nothing is left. bits: of the RGB that
+    is written, 8 or 16. notes: what could not be kept, one line each. Raises InputError.
+    """
 
     def add(self, picture: Picture) -> None:
         """Append a frame."""
@@ -718,20 +736,6 @@ class FilmWriter:
         """Append a packet of the film's sound or subtitles."""
         with _write_errors(self.path):
             self._output.copy(packet)
-
-    def __exit__(self, kind, error, trace) -> None:
-        try:
-            if kind is not None and issubclass(kind, (InputError, OSError)):
-                raise error
-            with _write_errors(self.path):
-                if kind is None and self.count == 0:
-                    raise InputError(f"{self.path}: not written, there was no frame to write")
-                self._output.close()
-                self._files.finish() if kind is None else self._files.keep(self.count)
-        except (InputError, OSError):
-            self._output.abandon()
-            self._files.drop()
-            raise
 
 # %% ../nbs/10b_film.ipynb #d58f1ad9
 def ahead(items: Iterable, depth: int = 4) -> Iterator:
