@@ -17,11 +17,15 @@ def lessons() -> list[dict]:
     "Title, first sentence, module and file of each lesson, in reading order."
     rows = []
     for path in sorted((ROOT / "nbs").glob("[0-9]*.ipynb")):
-        cells = [(c["cell_type"], "".join(c["source"])) for c in json.loads(path.read_text())["cells"]]
+        cells = [
+            (c["cell_type"], "".join(c["source"])) for c in json.loads(path.read_text())["cells"]
+        ]
         title, _, rest = next(s for kind, s in cells if kind == "markdown").partition("\n")
         module = next(re.search(r"default_exp (\w+)", s)[1] for _, s in cells if "default_exp" in s)
         promise = rest.strip().split("\n\n")[0].replace("\n", " ")
-        rows.append({"file": path.name, "title": title.lstrip("# "), "builds": promise, "module": module})
+        rows.append(
+            {"file": path.name, "title": title.lstrip("# "), "builds": promise, "module": module}
+        )
     return rows
 
 

@@ -1,11 +1,11 @@
 """All tests of the project: `python tests/run_all.py`. Closes with one line `N passed, N failed`.
 
-    lint and format      ruff, notebooks included
-    export               the package equals what the notebooks export, from an empty folder
-    clean                the stored notebooks are clean, have outputs and stay small
-    lessons              every lesson top to bottom, as nbdev_test runs it
-    lessons on package   every lesson's own cells against the exported package
-    tests/               what a notebook cannot test
+lint and format      ruff, notebooks included
+export               the package equals what the notebooks export, from an empty folder
+clean                the stored notebooks are clean, have outputs and stay small
+lessons              every lesson top to bottom, as nbdev_test runs it
+lessons on package   every lesson's own cells against the exported package
+tests/               what a notebook cannot test
 """
 
 import filecmp
@@ -60,7 +60,9 @@ def check(name: str, *command: object, **environment: str) -> None:
 
 def same_tree(a: Path, b: Path) -> list[str]:
     "Names of the Python files that differ or stand on one side only."
-    names = {p.relative_to(a) for p in a.rglob("*.py")} | {p.relative_to(b) for p in b.rglob("*.py")}
+    names = {p.relative_to(a) for p in a.rglob("*.py")} | {
+        p.relative_to(b) for p in b.rglob("*.py")
+    }
     return sorted(
         str(n)
         for n in names
@@ -86,7 +88,12 @@ def check_export() -> None:
         done = run(BIN / "nbdev_export", cwd=copy)
         differ = same_tree(ROOT / "fusion_nb", copy / "fusion_nb")
     detail = done.stdout + "".join(f"\n{n}: run nbdev_export" for n in differ)
-    report("export: package = notebooks", done.returncode == 0 and not differ, detail, time.time() - start)
+    report(
+        "export: package = notebooks",
+        done.returncode == 0 and not differ,
+        detail,
+        time.time() - start,
+    )
 
 
 def check_clean() -> None:
@@ -112,14 +119,19 @@ def check_lessons() -> None:
     for path in LESSONS:
         lesson = ("nbdev_test", "--path", path, "--n_workers", "0", "--do_print")
         jobs.append((f"lesson {path.stem}", lesson))
-        jobs.append((f"{path.stem} on the package", (sys.executable, ROOT / "tests/lesson_on_package.py", path)))
+        jobs.append(
+            (
+                f"{path.stem} on the package",
+                (sys.executable, ROOT / "tests/lesson_on_package.py", path),
+            )
+        )
 
     def one(job):
         start = time.time()
         done = run(*job[1], OMP_NUM_THREADS="1", IN_TEST="1", MPLBACKEND="agg")
         return job[0], done, time.time() - start
 
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 1)) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         for name, done, seconds in pool.map(one, jobs):
             report(name, done.returncode == 0, done.stdout, seconds)
 
@@ -144,6 +156,7 @@ if __name__ == "__main__":
     began = time.time()
     check("ruff check", BIN / "ruff", "check", ".")
     check("ruff format", BIN / "ruff", "format", "--check", ".")
+    check("lesson map", sys.executable, ROOT / "tests/lesson_map.py", "--check")
     check_export()
     check_clean()
     check_lessons()

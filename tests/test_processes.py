@@ -45,7 +45,16 @@ def run(folder: Path, name: str) -> tuple[list[dict], dict]:
 def test_two_processes_take_the_steps_of_one_with_twice_the_batch(tmp_path):
     write_micro_system(tmp_path)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-    launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += [
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ]
     launch += ["--main_process_port", "0", __file__, str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pair = subprocess.Popen(
