@@ -2,13 +2,13 @@
 
 # %% auto #0
 __all__ = ['VGG_FILE', 'VGG_PLAN', 'Clip', 'WEIGHTS', 'LEVEL_WEIGHTS', 'full_precision', 'l1_loss', 'feature_distance',
-           'perceptual_loss', 'contextual_loss', 'temporal_terms', 'adaptive_temporal_loss', 'warp_loss',
-           'generator_loss', 'discriminator_loss', 'ClipDiscriminator', 'imagenet_range', 'SwinFeatures', 'load_vgg',
-           'VGGFeatures', 'as_clip', 'weighted_sum', 'clip_temporal', 'clip_features', 'FusionLoss']
+           'perceptual_loss', 'imagenet_range', 'SwinFeatures', 'load_vgg', 'VGGFeatures', 'contextual_loss',
+           'warp_loss', 'temporal_terms', 'adaptive_temporal_loss', 'generator_loss', 'discriminator_loss',
+           'ClipDiscriminator', 'as_clip', 'weighted_sum', 'clip_temporal', 'clip_features', 'FusionLoss']
 
-# %% ../nbs/07_losses.ipynb #5b63c652
+# %% ../nbs/07_losses.ipynb #15b4c957
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import reduce, wraps
 from pathlib import Path
 
 import torch
@@ -66,7 +66,88 @@ def perceptual_loss(prediction: Sequence[Tensor], truth: Sequence[Tensor]) -> Te
     levels = [feature_distance(p, t) for p, t in zip(prediction, truth, strict=True)]
     return torch.stack(levels).mean(dim=0)
 
-# %% ../nbs/07_losses.ipynb #90a9afeb
+# %% ../nbs/07_losses.ipynb #eedd46f8
+def imagenet_range(rgb: Tensor) -> Tensor:
+    """RGB `B x 3 x H x W` in [0, 1] with ImageNet's mean and deviation taken out."""
+    mean, deviation = rgb.new_tensor(IMAGENET_DEFAULT_MEAN), rgb.new_tensor(IMAGENET_DEFAULT_STD)
+    return (rgb - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
+
+# %% ../nbs/07_losses.ipynb #685698c9
+class SwinFeatures(nn.Module):
+    """Frozen maps of a real RGB picture, `B x 3 x H x W` in [0, 1] -> four maps at 1/4 to 1/32.
+
+    embed: the matcher's `embed_net`. Without one a small Swin is drawn at random, always the same:
+    random filters see edges and colours too, and nothing has to be downloaded.
+    """
+
+    def __init__(self, embed: SwinEmbed | None = None):
+        super().__init__()
+        if embed is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                embed = SwinEmbed(SwinTExCoConfig.tiny())
+        self.embed = embed.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "SwinFeatures":
+        """Frozen: stays in eval mode."""
+        return super().train(False)
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        rgb = pad_to(rgb, 32)
+        return self.embed.pretrained(imagenet_range(rgb) if self.embed.imagenet else rgb)
+
+# %% ../nbs/07_losses.ipynb #907439a9
+VGG_FILE = "vgg16-397923af.pth"
+VGG_PLAN = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512)
+
+
+def load_vgg(file: str | Path | None) -> dict[str, Tensor]:
+    """VGG-16's weights from a file, or from torchvision's site; no code in a file is run."""
+    url = f"https://download.pytorch.org/models/{VGG_FILE}"
+    try:
+        if file is not None:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        else:
+            state = torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
+        return {name: value for name, value in state.items() if name.startswith("features.")}
+    except Exception as error:
+        raise InputError(
+            f"no VGG-16 weights from {file or url} ({type(error).__name__}). Fetch {url} elsewhere "
+            "and give its path as file=, or use the default features, SwinFeatures()."
+        ) from error
+
+# %% ../nbs/07_losses.ipynb #6c159242
+class VGGFeatures(nn.Module):
+    """Frozen VGG-16 maps of an RGB picture in [0, 1], before each pooling and after the last layer.
+
+    file: torchvision's `vgg16-397923af.pth`, if it is there already; otherwise torch fetches it.
+    """
+
+    def __init__(self, file: str | Path | None = None):
+        super().__init__()
+        layers, channels = [], 3
+        for step in VGG_PLAN:
+            if step == "pool":
+                layers.append(nn.MaxPool2d(2))
+            else:
+                layers += [nn.Conv2d(channels, step, 3, padding=1), nn.ReLU()]
+                channels = step
+        self.features = nn.Sequential(*layers)
+        state = load_vgg(file)
+        if missing := [name for name in self.state_dict() if name not in state]:
+            raise InputError(f"{file}: not VGG-16's weights, it lacks {', '.join(missing[:3])}")
+        self.load_state_dict({name: state[name] for name in self.state_dict()})
+        self.requires_grad_(False)
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        x, maps = imagenet_range(rgb), []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                maps.append(x)
+            x = layer(x)
+        return [*maps, x]
+
+# %% ../nbs/07_losses.ipynb #013c1d72
 def _affinity(rows: Tensor, targets: Tensor, h: float) -> Tensor:
     """Unit vectors `B x n x C` and `B x C x M` -> whom each row takes after, `B x n x M`."""
     distance = (1 - rows @ targets).clamp(min=0)
@@ -104,8 +185,20 @@ def contextual_loss(
         found = [best(rows)]
     else:  # the gradient computes each part anew, so that no part's matrix is kept
         found = [checkpoint(best, part, use_reentrant=False) for part in parts]
-    largest = torch.cat(found, dim=1) if axis == 2 else torch.stack(found).amax(dim=0)
+    largest = torch.cat(found, dim=1) if axis == 2 else reduce(torch.maximum, found)
     return -torch.log(largest.mean(dim=1))
+
+# %% ../nbs/07_losses.ipynb #6919266f
+@full_precision
+def warp_loss(current: Tensor, previous: Tensor, flow: Tensor, occluded: Tensor) -> Tensor:
+    """How far `current` is from `previous` brought along by `flow`, where nothing hides: `B`.
+
+    current, previous: `B x C x H x W`. flow: `B x 2 x H x W`, from the current frame to the
+    previous one. occluded: `B x 1 x H x W` bool, what the previous frame does not show.
+    """
+    visible = (~occluded).to(current.dtype)
+    difference = (current - warp(previous, flow)).abs().mean(dim=1, keepdim=True) * visible
+    return difference.flatten(1).sum(dim=1) / visible.flatten(1).sum(dim=1).clamp(min=1)
 
 # %% ../nbs/07_losses.ipynb #98c89072
 @full_precision
@@ -134,18 +227,6 @@ def adaptive_temporal_loss(*frames: Tensor, smooth_weight: float = 0.3) -> Tenso
     two predictions, which stand still in it.
     """
     return temporal_terms(*frames, smooth_weight=smooth_weight).mean()
-
-# %% ../nbs/07_losses.ipynb #6919266f
-@full_precision
-def warp_loss(current: Tensor, previous: Tensor, flow: Tensor, occluded: Tensor) -> Tensor:
-    """How far `current` is from `previous` brought along by `flow`, where nothing hides: `B`.
-
-    current, previous: `B x C x H x W`. flow: `B x 2 x H x W`, from the current frame to the
-    previous one. occluded: `B x 1 x H x W` bool, what the previous frame does not show.
-    """
-    visible = (~occluded).to(current.dtype)
-    difference = (current - warp(previous, flow)).abs().mean(dim=1, keepdim=True) * visible
-    return difference.flatten(1).sum(dim=1) / visible.flatten(1).sum(dim=1).clamp(min=1)
 
 # %% ../nbs/07_losses.ipynb #0727f6ec
 @full_precision
@@ -182,83 +263,6 @@ class ClipDiscriminator(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         return self.layers(clip.transpose(1, 2))  # the convolution wants B x 3 x T x H x W
-
-# %% ../nbs/07_losses.ipynb #eedd46f8
-def imagenet_range(rgb: Tensor) -> Tensor:
-    """RGB `B x 3 x H x W` in [0, 1] with ImageNet's mean and deviation taken out."""
-    mean, deviation = rgb.new_tensor(IMAGENET_DEFAULT_MEAN), rgb.new_tensor(IMAGENET_DEFAULT_STD)
-    return (rgb - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
-
-# %% ../nbs/07_losses.ipynb #685698c9
-class SwinFeatures(nn.Module):
-    """Frozen maps of a real RGB picture, `B x 3 x H x W` in [0, 1] -> four maps at 1/4 to 1/32.
-
-    embed: the matcher's `embed_net`. Without one a small Swin is drawn at random, always the same:
-    random filters see edges and colours too, and nothing has to be downloaded.
-    """
-
-    def __init__(self, embed: SwinEmbed | None = None):
-        super().__init__()
-        if embed is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                embed = SwinEmbed(SwinTExCoConfig.tiny())
-        self.embed = embed.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> "SwinFeatures":
-        """Frozen: stays in eval mode."""
-        return super().train(False)
-
-    def forward(self, rgb: Tensor) -> list[Tensor]:
-        rgb = pad_to(rgb, 32)
-        return self.embed.pretrained(imagenet_range(rgb) if self.embed.imagenet else rgb)
-
-# %% ../nbs/07_losses.ipynb #82a758ef
-VGG_FILE = "vgg16-397923af.pth"
-VGG_PLAN = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512)
-
-
-def load_vgg(file: str | Path | None) -> dict[str, Tensor]:
-    """VGG-16's weights from a file, or from torchvision's site; no code in a file is run."""
-    url = f"https://download.pytorch.org/models/{VGG_FILE}"
-    try:
-        if file is not None:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        return torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(
-            f"cannot read VGG-16's weights from {file or url} ({type(error).__name__}). Fetch {url} on "
-            "another machine and give its path as file=, or use the default, SwinFeatures()."
-        ) from error
-
-# %% ../nbs/07_losses.ipynb #c345393c
-class VGGFeatures(nn.Module):
-    """Frozen VGG-16 maps of an RGB picture in [0, 1], before each pooling and after the last layer.
-
-    file: torchvision's `vgg16-397923af.pth`, if it is there already; otherwise torch fetches it.
-    """
-
-    def __init__(self, file: str | Path | None = None):
-        super().__init__()
-        layers, channels = [], 3
-        for step in VGG_PLAN:
-            if step == "pool":
-                layers.append(nn.MaxPool2d(2))
-            else:
-                layers += [nn.Conv2d(channels, step, 3, padding=1), nn.ReLU()]
-                channels = step
-        self.features = nn.Sequential(*layers)
-        state = load_vgg(file)
-        self.load_state_dict({k: state[k] for k in self.state_dict()})
-        self.requires_grad_(False)
-
-    def forward(self, rgb: Tensor) -> list[Tensor]:
-        x, maps = imagenet_range(rgb), []
-        for layer in self.features:
-            if isinstance(layer, nn.MaxPool2d):
-                maps.append(x)
-            x = layer(x)
-        return [*maps, x]
 
 # %% ../nbs/07_losses.ipynb #eecb5b45
 Clip = Tensor | Sequence[Tensor]  # B x T x C x H x W, or T tensors B x C x H x W
@@ -304,11 +308,11 @@ def clip_temporal(outputs: Tensor, flow_outputs: Tensor, confidences: Clip | Non
     pairs = [(x[:, 1:].flatten(0, 1), x[:, :-1].flatten(0, 1)) for x in (ab, flow_ab, confidence)]
     return temporal_terms(*pairs[0], *pairs[1], *pairs[2]).unflatten(0, (len(ab), -1)).mean(dim=1)
 
-# %% ../nbs/07_losses.ipynb #a207f6ef
+# %% ../nbs/07_losses.ipynb #48dadc01
 def clip_features(
     features: Callable, outputs: Tensor, truth: Tensor, exemplar: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """The perceptual part of a clip, `B x T x 3 x H x W`, and the contextual one of its first frame.
+    """The perceptual part of a clip `B x T x 3 x H x W`, the contextual one of its first frame.
 
     Both see real RGB. exemplar: Lab `B x 3 x h x w`. Values are `B` each.
     """
