@@ -719,7 +719,7 @@ def _from_published(path: Path) -> SwinTExCo:
     net.sources |= dict.fromkeys(parts, str(path))
     return net
 
-# %% ../nbs/05_exemplar.ipynb #e1d02113
+# %% ../nbs/05_exemplar.ipynb #f449156c
 def match_loss(net: Matcher, lab: Tensor, exemplar: Tensor, temperature: float = 0.01) -> Tensor:
     """How far, in Lab's units, the colours fetched for 4x4 pixels are from the true one; a scalar.
 
@@ -739,7 +739,7 @@ def match_loss(net: Matcher, lab: Tensor, exemplar: Tensor, temperature: float =
 
 
 def draw_items(items: Any, start: int, count: int) -> tuple[Tensor, Tensor]:
-    """Items number `start` to `start + count`, round and round: frames and exemplars, `B x 3 x ...`.
+    """Items from number `start` on, round and round: frames and exemplars, each `B x 3 x H x W`.
 
     items: a data set as in lesson 01, dicts with lab `T x 3 x H x W` and exemplar `3 x H x W`; of
     the T frames the last is taken, which is the farthest from an exemplar that is the first.
