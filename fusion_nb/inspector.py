@@ -3,11 +3,12 @@
 # %% auto #0
 __all__ = ['INK', 'ACCENT', 'COLOURS', 'TOOLS_JS', 'STYLE', 'WIPE_STYLE', 'WIPE_JS', 'WIPE_MODULE', 'CANDIDATES', 'VIRIDIS',
            'INFERNO', 'PLOT_STYLE', 'CHART_JS', 'SURFACE_JS', 'PLOT_JS', 'STORE_JS', 'PLAYER_JS', 'CONTROLS_JS',
-           'GALLERY_JS', 'INSPECTOR_JS', 'SPOT_STYLE', 'SPOT_JS', 'EXPLORER_JS', 'PICKER_STYLE', 'PICKER_JS',
-           'plot_curve', 'title_picture', 'draw_still', 'Instrument', 'encode', 'wiped', 'Wipe', 'compare', 'color_map',
-           'error_picture', 'belief_picture', 'ClipViews', 'score_curves', 'evidence_view', 'check_clips', 'clip_views',
-           'output_views', 'InspectorTraits', 'ClipChoice', 'ClipInspector', 'heat_picture', 'place_of_best',
-           'draw_pair', 'feature_similarity', 'MatchExplorer', 'thumbnail', 'cut', 'ExemplarPicker']
+           'GALLERY_JS', 'INSPECTOR_JS', 'INSPECTOR_MODULE', 'SPOT_STYLE', 'SPOT_JS', 'EXPLORER_JS', 'PICKER_STYLE',
+           'PICKER_JS', 'make_curve', 'plot_curve', 'title_picture', 'draw_still', 'Instrument', 'encode', 'wiped',
+           'Wipe', 'compare', 'color_map', 'error_picture', 'belief_picture', 'ClipViews', 'score_curves',
+           'evidence_view', 'check_clips', 'clip_views', 'output_views', 'InspectorTraits', 'ClipChoice',
+           'ClipInspector', 'heat_picture', 'place_of_best', 'draw_pair', 'feature_similarity', 'MatchExplorer',
+           'thumbnail', 'cut', 'ExemplarPicker']
 
 # %% ../nbs/10_inspector.ipynb #b1bdf27c
 import io
@@ -32,13 +33,27 @@ from .metrics import psnr, ssim
 INK, ACCENT = "#30343a", "#2f6fb0"
 COLOURS = {"blue": "#2f7fd0", "orange": "#e8912d", "green": "#2aa876", "violet": "#a05bc0"}
 
-# %% ../nbs/10_inspector.ipynb #7cf54c7d
+# %% ../nbs/10_inspector.ipynb #1769aa71
+def make_curve(title: str, digits: int, lines: Sequence[dict]) -> dict:
+    """What is drawn as curves over the frames, and between which values.
+
+    lines: `dict(name, colour, values)` each. digits: after the point, where a value is told. Low
+    values are what one looks for, so all are shown; of the highest few, such as the frame that is
+    the exemplar itself, only that they are high.
+    """
+    values = np.concatenate([line["values"] for line in lines])
+    low, high = float(values.min()), float(np.quantile(values, 0.97))
+    margin = 0.08 * (high - low) or 0.5
+    return dict(title=title, digits=digits, lines=lines, low=low - margin, high=high + margin)
+
+# %% ../nbs/10_inspector.ipynb #2e8b004f
 def plot_curve(axis, curve: dict, frame: int) -> None:
-    """One of `ClipViews.curves` on a matplotlib axis; its legend tells the values at `frame`."""
+    """A curve on a matplotlib axis; its legend tells the values at `frame`."""
     for line in curve["lines"]:
         text = f"{line['name']} {line['values'][frame]:.{curve['digits']}f}"
         axis.plot(line["values"], color=line["colour"], lw=1.4, label=text)
     axis.axvline(frame, color=ACCENT, lw=1.4)
+    axis.set_ylim(curve["low"], curve["high"])
     axis.set_title(curve["title"], fontsize=9, loc="left", pad=3)
     axis.legend(
         fontsize=7,
@@ -53,13 +68,24 @@ def plot_curve(axis, curve: dict, frame: int) -> None:
     axis.grid(axis="y", color="#e4e4e4", lw=0.7)
     axis.spines[["top", "right", "left"]].set_visible(False)
 
-# %% ../nbs/10_inspector.ipynb #f15bb58c
+# %% ../nbs/10_inspector.ipynb #3211bee4
 def title_picture(axis, name: str, note: Sequence[tuple[str, str]]) -> None:
     """A picture's name above its left end, the legend's dots and texts above its right."""
     axis.set_title(name, fontsize=9, loc="left", pad=3)
     axis.axis("off")
     dots = [
-        Line2D([], [], color=c or "#0000", marker="o", ls="", ms=5, label=text) for c, text in note
+        Line2D(
+            [],
+            [],
+            color=c or "#0000",
+            mec="#9999" if c else "#0000",
+            mew=0.5,
+            marker="o",
+            ls="",
+            ms=5,
+            label=text,
+        )
+        for c, text in note
     ]
     if dots:
         axis.legend(
@@ -136,7 +162,7 @@ class Instrument(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"{type(self).__name__}: run this cell to use it; a still picture stands below"
 
-# %% ../nbs/10_inspector.ipynb #dcbfd310
+# %% ../nbs/10_inspector.ipynb #9b02dc55
 STYLE = """
 .fnb { --accent: #2f6fb0; max-width: 1240px; padding: 4px 2px 8px;
   font: 13px/1.45 var(--jp-ui-font-family, system-ui, sans-serif);
@@ -164,6 +190,7 @@ STYLE = """
   margin-right: 4px; border-radius: 50%; background: var(--pen); box-shadow: 0 0 0 1px #0002; }
 .fnb img { display: block; width: 100%; max-width: none; margin: 0; background: #8882; }
 .fnb .views img { aspect-ratio: var(--shape, auto); }
+.fnb[aria-busy=true] img { opacity: 0.4; transition: opacity 0.2s; }
 """
 
 # %% ../nbs/10_inspector.ipynb #5781854f
@@ -261,7 +288,7 @@ def compare(a: np.ndarray, b: np.ndarray, names: Sequence[str] = ("a", "b")) -> 
     """A wipe between two pictures, uint8 H x W x 3 of one size."""
     return Wipe(a, b, names)
 
-# %% ../nbs/10_inspector.ipynb #609da88f
+# %% ../nbs/10_inspector.ipynb #466c5ed9
 def color_map(values: np.ndarray, name: str = "viridis") -> np.ndarray:
     """Values in [0, 1], H x W -> a uint8 picture in one of matplotlib's colour maps."""
     table = (matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
@@ -270,7 +297,7 @@ def color_map(values: np.ndarray, name: str = "viridis") -> np.ndarray:
 
 def error_picture(prediction: np.ndarray, truth: np.ndarray, full: float = 40) -> np.ndarray:
     """Mean difference over R, G, B: black where there is none, yellow from `full` levels on."""
-    return color_map(np.abs(prediction.astype(float) - truth).mean(2) / full, "inferno")
+    return color_map(np.abs(prediction.astype(np.float32) - truth).mean(2) / full, "inferno")
 
 
 def belief_picture(weights: np.ndarray) -> np.ndarray:
@@ -279,13 +306,13 @@ def belief_picture(weights: np.ndarray) -> np.ndarray:
     mixed = np.einsum("nhw,nc->hwc", weights, np.array(palette[: len(weights)], float))
     return mixed.round().clip(0, 255).astype(np.uint8)
 
-# %% ../nbs/10_inspector.ipynb #a478190c
+# %% ../nbs/10_inspector.ipynb #e16b0f15
 class ClipViews:
     """The pictures of one coloured clip by view and frame: made when first asked for, encoded once.
 
     makers: view -> function of the frame's number that returns a uint8 H x W x 3 picture.
-    notes: view -> legend, pairs of a colour and a text. measure: computes the curves when they are
-    first looked at: `dict(title, digits, lines=[dict(name, colour, values)])` each.
+    notes: view -> legend, pairs of a colour and a text. measure: computes the curves (`make_curve`)
+    when they are first looked at.
     """
 
     def __init__(
@@ -310,7 +337,7 @@ class ClipViews:
             self._encoded[view, frame] = encode(self.makers[view](frame))
         return self._encoded[view, frame]
 
-# %% ../nbs/10_inspector.ipynb #e2ed6f34
+# %% ../nbs/10_inspector.ipynb #280f750f
 def score_curves(
     prediction: np.ndarray, truth: np.ndarray, others: Mapping[str, np.ndarray]
 ) -> list[dict]:
@@ -325,8 +352,8 @@ def score_curves(
         psnrs.append(line(name, colour, psnr, clip))
     ssims = [line("prediction", INK, ssim, prediction)]
     return [
-        dict(title="PSNR, dB", digits=2, lines=psnrs),
-        dict(title="SSIM", digits=3, lines=ssims),
+        make_curve("PSNR, dB", 2, psnrs),
+        make_curve("SSIM", 3, ssims),
     ]
 
 # %% ../nbs/10_inspector.ipynb #8c55f6c7
@@ -418,7 +445,7 @@ PLOT_STYLE = """
 .fnb svg polyline { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 """
 
-# %% ../nbs/10_inspector.ipynb #a46c09bc
+# %% ../nbs/10_inspector.ipynb #ded040e5
 CHART_JS = """
 const LEFT = 40, RIGHT = 8, TOP = 6, HIGH = 94;
 const across = (t, frames, width) => LEFT + t / Math.max(frames - 1, 1) * (width - LEFT - RIGHT);
@@ -430,10 +457,8 @@ const marks = (low, high, whole) => {  // three to six round numbers from low to
   return found;
 };
 const chart = (curve, frames, width) => {
-  const values = curve.lines.flatMap((line) => line.values);
-  const margin = 0.06 * (Math.max(...values) - Math.min(...values)) || 0.5;
-  const low = Math.min(...values) - margin, high = Math.max(...values) + margin;
-  const y = (value) => (TOP + (high - value) / (high - low) * HIGH).toFixed(1);
+  const { low, high } = curve;
+  const y = (value) => Math.max(TOP + (high - value) / (high - low) * HIGH, 1).toFixed(1);
   const x = (t) => across(t, frames, width).toFixed(1);
   const grid = marks(low, high, 1e-6).map((value) =>
     `<line x1="${LEFT}" x2="${width - RIGHT}" y1="${y(value)}" y2="${y(value)}"/>` +
@@ -579,7 +604,7 @@ class ClipChoice(InspectorTraits):
             self._cases[key] = self._cases[key]()
         return self._cases[key]
 
-# %% ../nbs/10_inspector.ipynb #7684af5e
+# %% ../nbs/10_inspector.ipynb #95dbd4ae
 STORE_JS = """
 const wanted = (model) => {  // the views on screen
   if (model.get("view") === "side by side") return model.get("views");
@@ -588,19 +613,19 @@ const wanted = (model) => {  // the views on screen
 };
 const store = (model) => {  // pictures come once from Python, when they are first looked at
   const kept = new Map(), shows = new Set();
-  let sent = -Infinity;
+  const sent = { now: -Infinity, ahead: -Infinity };  // when the open question was asked, or never
   const key = (view, frame) => `${model.get("case")}|${view}|${frame}`;
   const get = (view, frame) => kept.get(key(view, frame));
-  const ask = (views, frame) => {  // true if all are here; one question at a time, or 5 s later
+  const ask = (views, frame, lane) => {  // true if all are here; one open question a lane
     const missing = views.filter((view) => !get(view, frame));
-    if (missing.length && performance.now() - sent > 5000) {
-      sent = performance.now();
-      model.send({ case: model.get("case"), views: missing, frame });
+    if (missing.length && performance.now() - sent[lane] > 5000) {
+      sent[lane] = performance.now();
+      model.send({ case: model.get("case"), views: missing, frame, lane });
     }
     return !missing.length;
   };
   const take = (message, buffers) => {
-    sent = -Infinity;
+    sent[message.lane] = -Infinity;
     message.keys.forEach((name, i) => kept.set(name, url(buffers[i])));
     for (const [name, address] of kept) {
       if (kept.size <= 4000) break;
@@ -614,13 +639,13 @@ const store = (model) => {  // pictures come once from Python, when they are fir
 };
 """
 
-# %% ../nbs/10_inspector.ipynb #8feae7d6
+# %% ../nbs/10_inspector.ipynb #31911341
 PLAYER_JS = """
 const player = (model, pictures) => {
   let timer;
   const step = () => {
     const next = (model.get("frame") + 1) % model.get("frames");
-    if (pictures.ask(wanted(model), next)) put(model, "frame", next);
+    if (pictures.ask(wanted(model), next, "ahead")) put(model, "frame", next);
   };
   const turn = () => {
     clearInterval(timer);
@@ -697,7 +722,7 @@ const gallery = (model, pictures) => {  // the chosen views side by side, with t
 };
 """
 
-# %% ../nbs/10_inspector.ipynb #e9390cc7
+# %% ../nbs/10_inspector.ipynb #8b92d08d
 INSPECTOR_JS = """
 const inspector = (model, el, pictures) => {
   const top = controls(model), grid = gallery(model, pictures);
@@ -713,18 +738,29 @@ const inspector = (model, el, pictures) => {
     grid.show(views, frame);
     if (wiping) part.show(views, views.map((view) => pictures.get(view, frame)));
     part.place(model.get("position"));
-    if (!pictures.ask(views, frame)) return;
+    if (!pictures.ask(views, frame, "now")) return;
     node.dataset.shown = `${model.get("case")} ${model.get("view")} ${frame}`;
     for (let ahead = 1; ahead <= 8; ahead++)  // fetch what comes next while nothing else is asked
-      if (!pictures.ask(views, (frame + ahead) % model.get("frames"))) break;
+      if (!pictures.ask(views, (frame + ahead) % model.get("frames"), "ahead")) break;
   };
-  const lay = () => { grid.lay(); plot.set(model.get("curves"), model.get("frames")); show(); };
+  const wait = () => node.setAttribute("aria-busy", true);  // another case is being made
+  const lay = () => {
+    node.setAttribute("aria-busy", false);
+    grid.lay();
+    plot.set(model.get("curves"), model.get("frames"));
+    show();
+  };
   lay();
   pictures.shows.add(show);
-  const stops = [listen(model, ["case"], lay), () => pictures.shows.delete(show),
+  const stops = [listen(model, ["clip", "checkpoint"], wait), listen(model, ["case"], lay),
+    () => pictures.shows.delete(show),
     listen(model, ["frame", "view", "left", "right", "position", "playing"], show)];
   return () => stops.forEach((stop) => stop());
 };
+"""
+
+# %% ../nbs/10_inspector.ipynb #265a130b
+INSPECTOR_MODULE = """
 export default () => {
   let pictures;
   return {
@@ -734,7 +770,7 @@ export default () => {
 };
 """
 
-# %% ../nbs/10_inspector.ipynb #279fcd58
+# %% ../nbs/10_inspector.ipynb #bbfb6ce8
 class ClipInspector(ClipChoice):
     """Looks at a coloured clip frame by frame: in Jupyter by hand, from Python by its traits.
 
@@ -743,7 +779,7 @@ class ClipInspector(ClipChoice):
     """
 
     _esm = TOOLS_JS + WIPE_JS + CHART_JS + SURFACE_JS + PLOT_JS + STORE_JS + PLAYER_JS
-    _esm += CONTROLS_JS + GALLERY_JS + INSPECTOR_JS
+    _esm += CONTROLS_JS + GALLERY_JS + INSPECTOR_JS + INSPECTOR_MODULE
     _css = STYLE + WIPE_STYLE + PLOT_STYLE
 
     def __init__(self, prediction=None, truth=None, others=None, *, cases=None, **evidence):
@@ -759,7 +795,8 @@ class ClipInspector(ClipChoice):
     def _answer(self, _, question: dict, buffers) -> None:
         case, names, frame = question["case"], question["views"], question["frame"]
         pictures = [self.shown(case).encoded(name, frame) for name in names]
-        self.send({"keys": [f"{case}|{name}|{frame}" for name in names]}, pictures)
+        keys = [f"{case}|{name}|{frame}" for name in names]
+        self.send({"keys": keys, "lane": question["lane"]}, pictures)
 
     def still(self, frame: int | None = None) -> Figure:
         """The same view as a figure, for readers without a kernel."""
@@ -924,14 +961,13 @@ class MatchExplorer(Instrument):
         heat = heat_picture(self.pictures[1], self.similarity(*self.point))
         return draw_pair(self.pictures[0], heat, self.point, self.best)
 
-# %% ../nbs/10_inspector.ipynb #420b6623
+# %% ../nbs/10_inspector.ipynb #039cc67d
 PICKER_STYLE = """
 .fnb .picks { display: flex; flex-wrap: wrap; gap: 10px; margin: 0 0 10px; padding: 0; border: 0; }
 .fnb .picks label { display: block; width: 128px; cursor: pointer; }
 .fnb .picks img { height: 86px; object-fit: cover; border-radius: 4px; margin-bottom: 2px; }
 .fnb .picks input { margin: 0 5px 0 0; vertical-align: -2px; accent-color: var(--accent); }
 .fnb .picks label:has(:checked) img { box-shadow: 0 0 0 3px var(--accent); }
-.fnb .alone[aria-busy=true] img { opacity: 0.4; transition: opacity 0.2s; }
 """
 PICKER_JS = """
 const render = ({ model, el }) => {
@@ -941,11 +977,10 @@ const render = ({ model, el }) => {
   const picks = make("fieldset", { class: "picks", "aria-label": "exemplar" });
   radios.forEach((radio, i) => picks.append(
     make("label", {}, make("img", { src: urls[i], alt: "" }), radio, radio.value)));
-  const box = make("figure", { class: "alone" }, img);
-  root(el, "exemplar picker", picks, box);
+  const node = root(el, "exemplar picker", picks, make("figure", { class: "alone" }, img));
   const show = () => {
     for (const radio of radios) radio.checked = radio.value === model.get("exemplar");
-    box.setAttribute("aria-busy", model.get("busy"));
+    node.setAttribute("aria-busy", model.get("busy"));
     img.alt = `coloured after ${model.get("exemplar")}`;
   };
   const draw = () => { urls.push(url(model.get("result"))); img.src = urls.at(-1); };
