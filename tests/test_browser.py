@@ -329,14 +329,15 @@ def choose_cases(page, box) -> None:
     expect(box).to_have_attribute("aria-busy", "false")
     assert box.locator("figure").count() == views
     box.get_by_label("Clip").select_option("demo")
+    shows(box, 0, "side by side", 11)
     expect(box.get_by_label("Checkpoint")).to_have_value("fusion")
 
 
 def resize(page, box) -> None:
     """In a narrow window nothing sticks out, and the curves are drawn anew."""
-    wide = box.locator("svg").first.bounding_box()["width"]
+    wide = box.locator("svg").first.get_attribute("width")
     page.set_viewport_size(dict(width=820, height=1800))
-    expect(box.locator("svg").first).not_to_have_attribute("width", str(int(wide)))
+    expect(box.locator("svg").first).not_to_have_attribute("width", wide)
     assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
     for width in box.locator("img:visible").evaluate_all("all => all.map((i) => i.clientWidth)"):
         assert width >= 120
