@@ -395,15 +395,17 @@ def mean_scores(rows: list[dict]) -> dict[str, dict[str, float]]:
         means[who] = {m: float(np.mean([row[who][m] for row in rows])) for m in scores}
     return means
 
-# %% ../nbs/09_training.ipynb #ed94a876
-def table(before: dict, after: dict, truth_cdc: float) -> str:
-    "The scores before and after as lines of text."
+# %% ../nbs/09_training.ipynb #6b158703
+def table(before: dict, after: dict, truth_cdc: float | None = None) -> str:
+    "The scores before and after as lines of text, and the CDC of the true colours."
     lines = [f"{'':20}{'PSNR':>8}{'SSIM':>9}{'CDC':>11}"]
     for when, scores in (("before", before), ("after", after)):
         for who, s in scores.items():
             title = f"{when:7} {who}"
             lines.append(f"{title:20}{s['psnr']:8.2f}{s['ssim']:9.4f}{s['cdc']:11.6f}")
-    return "\n".join([*lines, f"{'truth':20}{'':8}{'':9}{truth_cdc:11.6f}"])
+    if truth_cdc is not None:
+        lines.append(f"{'truth':20}{'':8}{'':9}{truth_cdc:11.6f}")
+    return "\n".join(lines)
 
 # %% ../nbs/09_training.ipynb #29a43737
 class Average:
@@ -1088,11 +1090,12 @@ def report_pictures(system: FusionSystem, clip: WholeClip) -> dict[str, np.ndarr
         pictures[title] = belief_picture(out.weights[0, -1])
     return pictures
 
-# %% ../nbs/09_training.ipynb #5b10aeb4
+# %% ../nbs/09_training.ipynb #7791a51c
 def save_pictures(file: Path, pictures: dict[str, np.ndarray]) -> None:
     "Pictures with their titles, four in a row, as one file."
-    rows = -(-len(pictures) // 4)
-    figure = Figure(figsize=(13, 3.0 * rows), dpi=80, layout="constrained")
+    rows, (height, width) = -(-len(pictures) // 4), next(iter(pictures.values())).shape[:2]
+    row_height = 3.2 * height / width + 0.4  # inches, with the title
+    figure = Figure(figsize=(13, row_height * rows), dpi=80, layout="constrained")
     for i, (title, picture) in enumerate(pictures.items()):
         axis = figure.add_subplot(rows, 4, i + 1)
         axis.imshow(picture)
@@ -1162,12 +1165,14 @@ def command(context: typer.Context, **options) -> None:
         typer.echo(f"error: the GPU's memory is too small for this: try {flags}", err=True)
         raise typer.Exit(2) from None
 
-# %% ../nbs/09_training.ipynb #9d283dc0
+# %% ../nbs/09_training.ipynb #7227464b
 def command_line() -> typer.Typer:
     "The command `fusion_train` with a flag for each field of `TrainConfig`."
     parameters = [inspect.signature(command).parameters["context"]]
     for f in fields(TrainConfig):
         flags = dict.fromkeys((f"--{f.name}", f"--{f.name.replace('_', '-')}"))
+        if f.type is bool:
+            flags = [f"--{f.name}/--no-{f.name}"]
         option = typer.Option(f.default, *flags, help=f.metadata["help"])
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters.append(inspect.Parameter(f.name, kind, default=option, annotation=f.type))
