@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['BACKBONE', 'TILE', 'KERNEL', 'RESULT', 'UPSTREAM_UNITS', 'PARTS', 'SwinTExCoConfig', 'pad_to', 'SwinEmbed', 'attend',
            'winograd', 'WideConv', 'ResidualBlock', 'branch', 'center_and_normalize', 'WarpKeys', 'WarpNet', 'quarter',
-           'enlarge', 'guide', 'Exemplar', 'Match', 'full_size', 'Matcher', 'unet_plan', 'ColorUNet', 'ColorVidNet',
-           'swin_file', 'fetch_swin', 'load_swin', 'read_weights', 'plain', 'load_strictly', 'config_of',
+           'enlarge', 'guide', 'Exemplar', 'Match', 'full_size', 'Encoder', 'Matcher', 'unet_plan', 'ColorUNet',
+           'ColorVidNet', 'swin_file', 'fetch_swin', 'load_swin', 'read_weights', 'plain', 'load_strictly', 'config_of',
            'colornet_from', 'published_parts', 'MatcherWithWeights', 'SwinTExCo', 'match_loss', 'draw_items',
            'train_match']
 
@@ -174,7 +174,22 @@ RESULT = _both_ways(
     [[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 )  # 16 x 36
 
-# %% ../nbs/05_exemplar.ipynb #dd42434f
+# %% ../nbs/05_exemplar.ipynb #d46fd84a
+def _band(x: Tensor, kernels: Sequence[Tensor]) -> Tensor:
+    """`winograd` for a band of rows; kernels: transformed, some outputs at a time, `36 x . x C`."""
+    batch, channels, height, width = x.shape
+    rows, columns = -(-(height - 2) // 4), -(-(width - 2) // 4)
+    x = F.pad(x, (0, 4 * columns + 2 - width, 0, 4 * rows + 2 - height))
+    tiles = x.unfold(2, 6, 4).unfold(3, 6, 4)  # B x C x rows x columns x 6 x 6
+    tiles = (TILE @ tiles.permute(4, 5, 1, 0, 2, 3).reshape(36, -1)).view(36, channels, -1)
+    parts = [
+        RESULT @ (kernel @ tiles).view(36, -1) for kernel in kernels
+    ]  # 16 x (. B rows columns)
+    y = torch.cat([p.view(4, 4, -1, batch, rows, columns) for p in parts], 2)
+    y = y.permute(3, 2, 4, 0, 5, 1)  # B x O x rows x 4 x columns x 4
+    return y.reshape(batch, -1, 4 * rows, 4 * columns)[..., : height - 2, : width - 2]
+
+
 def winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A 3x3 convolution without padding, with a quarter of the multiplications.
 
@@ -182,18 +197,16 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     kernel are 36 numbers that are multiplied one by one, so what is left is a sum over channels:
     36 matrix products. `B x C x H x W` -> `B x O x H-2 x W-2`, to about five digits.
     """
-    batch, channels, height, width = x.shape
-    rows, columns = -(-(height - 2) // 4), -(-(width - 2) // 4)
-    x = F.pad(x, (0, 4 * columns + 2 - width, 0, 4 * rows + 2 - height))
-    tiles = x.unfold(2, 6, 4).unfold(3, 6, 4)  # B x C x rows x columns x 6 x 6
-    tiles = (TILE @ tiles.permute(4, 5, 1, 0, 2, 3).reshape(36, -1)).view(36, channels, -1)
-    kernels = (KERNEL @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, -1, channels)
-    y = RESULT @ (kernels @ tiles).view(36, -1)  # 16 x (O B rows columns)
-    y = y.view(4, 4, -1, batch, rows, columns).permute(3, 2, 4, 0, 5, 1)
-    y = y.reshape(batch, -1, 4 * rows, 4 * columns)[..., : height - 2, : width - 2]
-    return y + bias.view(-1, 1, 1)
+    kernels = [
+        (KERNEL @ some.permute(2, 3, 0, 1).reshape(9, -1)).view(36, -1, x.shape[1])
+        for some in weight.split(128)  # pieces that an allocator keeps for the next layer
+    ]
+    step = 4 * max(1, 1024 // x.shape[3])  # rows of results that make some 256 tiles
+    tops = range(0, x.shape[2] - 2, step)
+    y = torch.cat([_band(x[:, :, top : top + step + 2], kernels) for top in tops], 2)
+    return y.add_(bias.view(-1, 1, 1))
 
-
+# %% ../nbs/05_exemplar.ipynb #fe47e280
 class WideConv(nn.Conv2d):
     """A 3x3 convolution without padding, by `winograd` where that is faster and exact enough."""
 
@@ -377,9 +390,9 @@ def full_size(lightness: Tensor, lab: Tensor, similarity: Tensor, number: Tensor
     index = enlarge(number.float(), lightness, "nearest").long()
     return Match(lab, enlarge(similarity, lightness), index, similarity.mean((1, 2, 3)))
 
-# %% ../nbs/05_exemplar.ipynb #a15e60d5
-class Matcher(nn.Module):
-    """A Swin backbone and a WarpNet: keys for exemplars, colours for frames."""
+# %% ../nbs/05_exemplar.ipynb #177841fb
+class Encoder(nn.Module):
+    """A Swin backbone and a WarpNet, which make keys of exemplars."""
 
     def __init__(self, config: SwinTExCoConfig | None = None):
         super().__init__()
@@ -389,6 +402,7 @@ class Matcher(nn.Module):
         self.nonlocal_net = WarpNet(c.width, channels, c.blocks, c.dropout)
 
     def embed(self, lightness: Tensor) -> list[Tensor]:
+        """Normalised L, `B x 1 x H x W` -> unit vectors at 1/2, 1/4, 1/8 and 1/16."""
         return self.embed_net(lightness)
 
     def encode_exemplar(self, lab: Tensor | Sequence[Tensor]) -> Exemplar:
@@ -399,23 +413,33 @@ class Matcher(nn.Module):
         number = [torch.full(k.shape[2:], i, device=k.device) for i, k in enumerate(keys)]
         return Exemplar(torch.cat(keys, 2), torch.cat(colors, 2), torch.cat(number))
 
-    def search(self, lightness: Tensor, exemplar: Exemplar, **how: Any) -> tuple[Tensor, ...]:
+# %% ../nbs/05_exemplar.ipynb #31e4796a
+class Matcher(Encoder):
+    """Fetches colours of exemplars for grey frames."""
+
+    def search(
+        self,
+        lightness: Tensor,
+        exemplar: Exemplar,
+        features: Sequence[Tensor] | None = None,
+        **how: Any,
+    ) -> tuple[Tensor, ...]:
         """Lab, similarity and index of the key for each 4x4 pixels of a frame: `B x . x H/4 x W/4`.
 
-        how: `features`, the frame's `embed` where it is known already; the rest goes to `attend`.
+        features: the frame's `embed` where it is known already. how: as for `attend`.
         """
-        features = how.pop("features", None) or self.embed(lightness)
+        features = self.embed(lightness) if features is None else features
         query = self.nonlocal_net.query(features, quarter(lightness))
         keys, colors = (x.expand(len(query), -1, -1) for x in (exemplar.keys, exemplar.colors))
         found = attend(query.flatten(2), keys, colors, **how)
         return tuple(x.unflatten(2, query.shape[2:]) for x in found)
 
-    def match(self, lightness: Tensor, exemplar: Exemplar, **how: Any) -> Match:
+    def match(self, lightness: Tensor, exemplar: Exemplar, mode: str = "soft", **how: Any) -> Match:
         """Fetch the colours of a grey frame, `B x 1 x H x W` of normalised L, from the exemplars.
 
-        how: `mode`, `temperature` and `top` of `attend`, and `features` (see `search`).
+        mode: soft, topk or hard. how: `temperature` and `top` of `attend`, `features` of `search`.
         """
-        lab, similarity, place = self.search(lightness, exemplar, **how)
+        lab, similarity, place = self.search(lightness, exemplar, mode=mode, **how)
         return full_size(lightness, lab, similarity, exemplar.number[place])
 
 # %% ../nbs/05_exemplar.ipynb #9051fc6f

@@ -187,7 +187,7 @@ STYLE = """
 .fnb figcaption b, .fnb .legend b { flex: 1 0 auto; font-weight: 600; }
 .fnb figcaption span { color: var(--jp-ui-font-color2, #666); font-size: 11px; }
 .fnb .dot::before { content: ""; display: inline-block; width: 8px; height: 8px;
-  margin-right: 4px; border-radius: 50%; background: var(--pen); box-shadow: 0 0 0 1px #0002; }
+  margin-right: 4px; border-radius: 50%; background: var(--pen); box-shadow: 0 0 0 1px #8888; }
 .fnb img { display: block; width: 100%; max-width: none; margin: 0; background: #8882; }
 .fnb .views img { aspect-ratio: var(--shape, auto); }
 .fnb[aria-busy=true] img { opacity: 0.4; transition: opacity 0.2s; }

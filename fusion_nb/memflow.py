@@ -96,7 +96,7 @@ def lookup_window(volume: Tensor, centres: Tensor, radius: int) -> Tensor:
     values = torch.lerp(values[:, :-1], values[:, 1:], fx)
     return torch.lerp(values[:, :, :-1], values[:, :, 1:], fy).flatten(1)
 
-# %% ../nbs/04_memflow.ipynb #cf957bc0
+# %% ../nbs/04_memflow.ipynb #e51134d4
 class Correlation:
     """How well each source pixel resembles the target's pixels, on a pyramid of sizes.
 
@@ -119,7 +119,8 @@ class Correlation:
 
     def volumes(self, queries: Tensor) -> list[Tensor]:
         """Level by level the maps of some queries: `B x n x C -> [B n x h x w, ...]`."""
-        return [(queries @ t.flatten(2)).view(-1, *t.shape[-2:]) for t in self.targets]
+        with torch.autocast(queries.device.type, enabled=False):  # few digits would move the flow
+            return [(queries @ t.flatten(2)).view(-1, *t.shape[-2:]) for t in self.targets]
 
     def __call__(self, centres: Tensor) -> Tensor:
         """Windows around `centres` (`B x 2 x h x w`, pixels): `B x levels (2 radius + 1)^2 x h x w`."""
@@ -515,7 +516,7 @@ class MemFlow(FrameNetwork):
             pass  # only the last iteration is worth the full size
         return self.upsample(flow, hidden, source.size)
 
-# %% ../nbs/04_memflow.ipynb #2927cebb
+# %% ../nbs/04_memflow.ipynb #85424059
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a PyTorch weights file by name, whichever of the usual wrappings it has.
 
@@ -523,14 +524,16 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     published = "MemFlowNet_things.pth, _sintel, _kitti or _spring"
-    if other := re.match(r"MemFlowNet_([TP])(?![a-z])", path.name):
+    if other := re.search(r"MemFlowNet_([TP])(?![a-z])", path.name, re.IGNORECASE):
         raise InputError(f"{path}: MemFlowNet_{other[1]} is another network; take {published}")
     if not path.is_file():
         raise InputError(f"{path}: no such file; download {published} or check the spelling")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can break the reader anywhere
-        unsafe = "it asks to run code" if "Unsupported" in str(error) else "damaged or cut short"
+        unsafe = (
+            "it asks to run code" if "Unsupported global" in str(error) else "damaged or cut short"
+        )
         raise InputError(
             f"{path}: cannot be read as PyTorch weights ({unsafe}); download it again, {published}"
         ) from None
@@ -619,7 +622,7 @@ def clip_loss(model: MemFlow, l: Tensor, truth: Tensor, iters: int) -> tuple[Ten
         losses.append(flow_loss(flows, flow) + matching_loss(now.matching, before.matching, flow))
     return sum(losses) / len(losses), endpoint_error(flows[-1].detach(), flow)
 
-# %% ../nbs/04_memflow.ipynb #d44dec16
+# %% ../nbs/04_memflow.ipynb #e5e1c2d1
 def good_start(model: MemFlow, pictures: Tensor) -> None:
     """Weights from which a new network learns fast; pictures: some of the data, `B x 1 x H x W`.
 
@@ -635,7 +638,7 @@ def good_start(model: MemFlow, pictures: Tensor) -> None:
         model.update_block.flow_head.ffn2[2].weight *= 0.1
         model.fnet.conv2.bias -= model.encode(pictures, context=False).matching.mean((0, 2, 3))
 
-
+# %% ../nbs/04_memflow.ipynb #bfdd9b0a
 @dataclass
 class FlowTraining:
     """A tiny network in training: what a file of it holds, and what the next step needs."""
@@ -645,10 +648,23 @@ class FlowTraining:
     errors: list[float]  # end-point error of each step so far, pixels
 
     @classmethod
-    def start(cls, rate: float, seed: int) -> "FlowTraining":
+    def start(cls, pictures: Tensor, seed: int) -> "FlowTraining":
+        """A new network; pictures: some of the data, `B x 1 x H x W`."""
         torch.manual_seed(seed)
         model = MemFlow(MemFlowConfig.tiny())
-        return cls(model, torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-4), [])
+        good_start(model, pictures)
+        return cls(model, torch.optim.AdamW(model.parameters(), weight_decay=1e-4), [])
+
+    def step(self, l: Tensor, truth: Tensor, iters: int, rate: float) -> None:
+        """Learn from a batch of clips (as `clip_loss` takes it)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss, error = clip_loss(self.model, l, truth, iters)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.errors.append(error)
 
     def save(self, path: str | Path) -> None:
         """Write everything; the file gets its name when it is whole."""
@@ -663,7 +679,7 @@ class FlowTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         self.errors = state["errors"]
 
-# %% ../nbs/04_memflow.ipynb #4602eb89
+# %% ../nbs/04_memflow.ipynb #f2d9364a
 def train_tiny_flow(
     steps: int,
     path: str | Path | None = None,
@@ -677,22 +693,18 @@ def train_tiny_flow(
 
     path: a file to continue from where it exists, written every hundred steps and at the end.
     """
-    run = FlowTraining.start(rate, seed)
+
+    def batch_of(step: int) -> tuple[Tensor, Tensor]:
+        clips = [moving_clip(np.random.default_rng([seed, step, i]), size) for i in range(batch)]
+        return tuple(torch.stack([clip[name] for clip in clips]) for name in ("l", "flow"))
+
+    run = FlowTraining.start(batch_of(0)[0][:, 0], seed)
     if path and Path(path).exists():
         run.load(path)
     for step in range(len(run.errors), steps):
-        clips = [moving_clip(np.random.default_rng([seed, step, i]), size) for i in range(batch)]
-        l, truth = (torch.stack([c[name] for c in clips]) for name in ("l", "flow"))
-        if step == 0:
-            good_start(run.model, l[:, 0])
-        for group in run.optimizer.param_groups:  # up for a tenth of the way, then down
-            group["lr"] = rate * min(10 * (step + 1) / steps, math.cos(math.pi / 2 * step / steps))
-        loss, error = clip_loss(run.model, l, truth, iters)
-        run.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
-        run.optimizer.step()
-        run.errors.append(error)
+        # up at first, then slowly down: a schedule without an end, so one can always go on
+        factor = min((step + 1) / 100, (100 / (step + 1)) ** 0.5)
+        run.step(*batch_of(step), iters, rate * factor)
         if path and ((step + 1) % 100 == 0 or step + 1 == steps):
             run.save(path)
     return run.model.eval(), run.errors

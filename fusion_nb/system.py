@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 import torch
@@ -422,8 +422,9 @@ def find_checkpoint(path: str | os.PathLike, folder: str | os.PathLike | None = 
 
 def _describe_net(net: nn.Module) -> dict:
     "A network as a checkpoint's configuration names it: its class and what it was built with."
-    names = inspect.signature(type(net)).parameters
-    return {"kind": type(net).__name__, "settings": {n: getattr(net, n) for n in names}}
+    given = {name: getattr(net, name) for name in inspect.signature(type(net)).parameters}
+    settings = {n: asdict(v) if is_dataclass(v) else v for n, v in given.items()}
+    return {"kind": type(net).__name__, "settings": settings}
 
 # %% ../nbs/08_system.ipynb #bfb1c33f
 MATCH_SIDE = {"tiny": 224, "base": None}  # pixels; base matches at the full size
@@ -497,7 +498,7 @@ class SavedSystem(GuidedTraining):
         parts = file.with_suffix(".part"), config.with_suffix(".part")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_file({k: v.contiguous() for k, v in self.state_dict().items()}, parts[0])
+            save_file({k: v.clone() for k, v in self.state_dict().items()}, parts[0])
             parts[1].write_text(json.dumps(checkpoint_config(self), indent=1) + "\n")
             os.replace(parts[0], file)
             os.replace(parts[1], config)

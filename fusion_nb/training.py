@@ -68,7 +68,7 @@ from fusion_nb.losses import (
 from .metrics import cdc, psnr, ssim
 from .system import FusionState, FusionSystem, SystemOutput, describe
 
-# %% ../nbs/09_training.ipynb #001980d7
+# %% ../nbs/09_training.ipynb #de088733
 def _option(default, text: str):
     "A setting: its default, and what it is for (the command line's help says the same)."
     return field(default=default, metadata={"help": text})
@@ -87,15 +87,16 @@ class SystemOptions:
     swintexco_path: str | None = _option(None, "folder in which swintexco_ckpt is looked up")
     flow: str = _option("auto", "flow branch: auto (MemFlow where it has weights) or dis")
     fusion: str = _option("auto", "fusion net: auto (the system's own), simple or unet")
-    dropout: float | None = _option(None, "dropout of the match head; not given: as published")
+    dropout: float | None = _option(None, "dropout of the match head; not given: the preset's")
 
-# %% ../nbs/09_training.ipynb #438cc3c8
+# %% ../nbs/09_training.ipynb #c3d32fb3
 @dataclass
 class DataOptions:
     "What it is trained on, and how much of it at once."
 
     dataset: str | None = _option(None, "ROOT[,ROOT]: folders of clips; none: synthetic clips")
     imagenet: str | None = _option(None, "folder of the exemplars that a dataset's CSV names")
+    on_missing: str = _option("error", "an exemplar of the CSV is missing: error, or skip it")
     validation: str | None = _option(None, "ROOT[,ROOT]: clips to validate on; none: embedded")
     synthetic: float = _option(0.0, "share of synthetic clips mixed into the dataset, 0 to 1")
     epoch_clips: int | None = _option(None, "sequences in an epoch; not given: all of the dataset")
@@ -176,10 +177,11 @@ class TrainConfig(RunOptions, StepOptions, DataOptions, SystemOptions):
         check_settings(config := replace(self, fresh=fresh, **left_open))
         return config
 
-# %% ../nbs/09_training.ipynb #79203b2c
+# %% ../nbs/09_training.ipynb #4c28ac7a
 CHOICES = {
     "fusion": ("auto", "simple", "unet"),
     "flow": ("auto", "dis"),
+    "on_missing": ("error", "skip"),
     "mixed_precision": ("no", "bf16", "fp16"),
 }
 SMALLEST = {"size": 32, "frames": 1, "batch_size": 1, "accumulate": 1, "bptt": 1, "epochs": 1}
@@ -250,12 +252,13 @@ class ClipStream(Dataset):
         source.seed = seed  # a worker has its own copy of the data set: nobody else is disturbed
         return source[index]
 
-# %% ../nbs/09_training.ipynb #e7cf7b1e
+# %% ../nbs/09_training.ipynb #57ca08eb
 def training_clips(config: TrainConfig) -> ClipStream:
     "The stream that `config` asks for: clips from disk, synthetic ones, or a mixture."
     clips = synthetic = None
     if config.dataset:
-        clips = ClipFolder(config.dataset, config.frames, config.size, imagenet=config.imagenet)
+        exemplars = {"imagenet": config.imagenet, "on_missing": config.on_missing}
+        clips = ClipFolder(config.dataset, config.frames, config.size, **exemplars)
     if clips is None or config.synthetic > 0:
         synthetic = SyntheticClips(frames=config.frames, size=config.size)
     return ClipStream(clips, synthetic, config.synthetic, config.seed)
@@ -723,7 +726,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part.rename(path)
     sync(path.parent)
 
-# %% ../nbs/09_training.ipynb #cfc86f00
+# %% ../nbs/09_training.ipynb #c1d6d62c
 def seal(tensors: Path, facts: dict) -> str:
     "A checksum over a file of tensors and the facts that belong to it."
     text = json.dumps(facts, sort_keys=True)
@@ -734,7 +737,7 @@ def write_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts:
     "Write `folder/step_00000042/` with `state.safetensors` and `state.json`."
     path = folder / f"step_{step:08d}"
     with whole_folder(path) as part:
-        flat = {name: x.detach().contiguous() for name, x in tensors.items()}
+        flat = {name: x.detach().clone() for name, x in tensors.items()}  # some share memory
         save_file(flat, part / "state.safetensors")
         sealed = {"facts": facts, "seal": seal(part / "state.safetensors", facts)}
         (part / "state.json").write_text(json.dumps(sealed, indent=1))
@@ -883,7 +886,7 @@ def start_trackers(run: Run) -> None:
     if run.config.log_with and not run.accelerator.trackers:
         raise InputError(f"--log_with {run.config.log_with}: not installed; pip install it first")
 
-# %% ../nbs/09_training.ipynb #5d1694f3
+# %% ../nbs/09_training.ipynb #243cfa72
 def say(run: Run, text: str) -> None:
     "Print a line above the progress bar, in the main process."
     if run.accelerator.is_main_process:
@@ -905,6 +908,9 @@ def start(run: Run) -> None:
         write_aside(metrics, "".join(json.dumps(row) + "\n" for row in kept))
         write_aside(run.folder / "config.json", json.dumps(asdict(run.config), indent=1) + "\n")
     start_trackers(run)
+    if clips := run.clips.clips:
+        left = f"{len(clips.left_out)} clips too short, {clips.missing} exemplars missing"
+        say(run, f"{len(clips)} sequences from {len(clips.clips)} clips; left out: {left}")
     if not found:
         note(run, "run", **origin(run))
         run.before = mean_scores(validate_together(run, branches=True))

@@ -1,0 +1,299 @@
+"""fusion_colorize against what films and computers do to it: damage, odd kinds, Ctrl-C, a full
+disk, two processes. A notebook cannot be killed, and must not fill a disk."""
+
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from fusion_nb.clips import InputError, write_picture
+from fusion_nb.colorize import colorize_video, load_system
+from fusion_nb.film import FilmReader, Picture, open_film
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def frames(count: int, width: int, height: int) -> list[np.ndarray]:
+    """A textured ground under a moving camera."""
+    size = (height // 6 + 2, width // 6 + 2, 3)
+    coarse = np.random.default_rng(0).integers(0, 255, size).astype(np.uint8)
+    ground = cv2.resize(coarse, (width + 2 * count, height + count), interpolation=cv2.INTER_CUBIC)
+    views = range(count)
+    return [np.ascontiguousarray(ground[i : i + height, 2 * i : 2 * i + width]) for i in views]
+
+
+def make(
+    path: Path, codec="libx264", pixels="yuv420p", sound=None, count=12, size=(64, 48), **how
+) -> Path:
+    """A small film; how: options of the encoder (`encoder`), the muxer (`muxer`), tags, a turn."""
+    with av.open(str(path), "w", options=how.get("muxer", {})) as file:
+        file.metadata.update(how.get("tags", {}))
+        video = file.add_stream(codec, rate=25, options=how.get("encoder", {}))
+        video.width, video.height = size
+        video.pix_fmt = pixels
+        if "turn" in how:
+            video.set_display_rotation(how["turn"])
+        if sound:
+            rate = 48000 if sound == "libopus" else 44100
+            track = file.add_stream(sound, rate=rate)
+            track.layout = "stereo"
+        heard = 0
+        for number, picture in enumerate(frames(count, *size)):
+            frame = av.VideoFrame.from_ndarray(picture).reformat(format=pixels)
+            frame.pts = how["times"][number] if "times" in how else number
+            frame.time_base = Fraction(1, 25)
+            file.mux(video.encode(frame))
+            while sound and heard * 25 < rate * (number + 1):
+                wave = 8000 * np.sin((heard + np.arange(1024)) / 20)
+                piece = np.repeat(wave.astype(np.int16), 2)[None]
+                block = av.AudioFrame.from_ndarray(piece, "s16", "stereo")
+                block.rate, block.pts, block.time_base = rate, heard, Fraction(1, rate)
+                file.mux(track.encode(block))
+                heard += 1024
+        file.mux(video.encode())
+        if sound:
+            file.mux(track.encode())
+    return path
+
+
+def decoded(path: Path) -> list[tuple[int, int, Fraction]] | None:
+    """What FFmpeg itself gets out of a file, errors ignored: width, height and time of frames."""
+    try:
+        with av.open(f"file:{path}") as file:
+            video, out = file.streams.video[0], []
+            video.thread_type = "SLICE"
+            packets = file.demux(video)
+            while (packet := next(packets, None)) is not None:
+                try:
+                    out += [(f.width, f.height, f.time) for f in packet.decode()]
+                except av.error.FFmpegError:
+                    pass
+    except av.error.FFmpegError:
+        return None
+    return out
+
+
+@pytest.fixture(scope="module")
+def system():
+    return load_system("tiny")
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("exemplar") / "still.png"
+    write_picture(path, frames(1, 64, 48)[0])
+    return path
+
+
+def colour_or_one_line(film: Path, target: Path, system, still: Path, **how) -> str:
+    """Colour a film: "ok" if all its frames are there, "error" if there is one line and no file."""
+    try:
+        report = colorize_video(film, still, target, system, size=32, progress=False, **how)
+    except InputError as error:
+        assert "\n" not in str(error).replace(str(film), ""), error
+        assert not target.exists(), f"{film}: an error, and a file that looks whole"
+        return "error"
+    finally:
+        left = [p.name for p in target.parent.glob("*") if ".partial" in p.name]
+        assert not left, f"{film}: left {left}"
+    made = decoded(target)
+    assert made is not None and len(made) == report.frames > 0, film
+    truth = decoded(film)
+    assert truth is None or len(truth) == len(made), f"{film}: {len(truth)} frames, {len(made)}"
+    return "ok"
+
+
+KINDS = {
+    "a.mp4": dict(sound="aac"),
+    "start.mp4": dict(sound="aac", muxer={"movflags": "faststart"}),
+    "pieces.mp4": dict(muxer={"movflags": "frag_keyframe+empty_moov"}, encoder={"g": "5"}),
+    "a.mkv": dict(sound="aac"),
+    "a.avi": dict(codec="mpeg4", sound="libmp3lame"),
+    "jpeg.avi": dict(codec="mjpeg", pixels="yuvj420p", sound="pcm_s16le"),
+    "a.webm": dict(codec="libvpx", sound="libopus"),
+    "a.ts": dict(sound="aac"),
+    "a.mpg": dict(codec="mpeg2video", sound="mp2"),
+    "a.flv": dict(sound="aac"),
+    "lossless.mkv": dict(codec="ffv1", pixels="bgr0"),
+}
+
+
+def damage(data: bytes, way: str, rng: random.Random) -> bytes:
+    data, place = bytearray(data), rng.randrange(len(data))
+    if way == "cut":
+        return bytes(data[:place])
+    if way == "header":
+        return bytes(data[: rng.choice([4, 64, 256, 600])])
+    if way == "burst":
+        data[place : place + 200] = rng.randbytes(len(data[place : place + 200]))
+    if way == "hole":
+        del data[place : place + rng.choice([1, 100, 1000])]
+    if way == "flip":
+        for _ in range(rng.choice([1, 10, 50])):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return b"" if way == "empty" else bytes(data)
+
+
+def test_forty_damaged_films(tmp_path, system, still):
+    """Each ends in a whole film of all that can be decoded, or in one line and nothing."""
+    rng, ends = random.Random(7), []
+    sources = [make(tmp_path / name, **how) for name, how in KINDS.items()]
+    ways = ["cut", "flip", "flip", "burst", "hole", "header", "name", "empty"]
+    (tmp_path / "out").mkdir()
+    for number in range(40):
+        source, way = sources[number % len(sources)], ways[number % len(ways)]
+        suffix = rng.choice([".mp4", ".avi", ".mkv"]) if way == "name" else source.suffix
+        film = tmp_path / f"{number}_{way}_{source.stem}{suffix}"
+        film.write_bytes(damage(source.read_bytes(), way, rng))
+        target = tmp_path / "out" / f"{number}.mp4"
+        ends.append(colour_or_one_line(film, target, system, still))
+    assert ends.count("ok") >= 10 and ends.count("error") >= 10, ends
+
+
+STRANGE = {
+    "one pixel": dict(size=(1, 1), pixels="yuv444p"),
+    "a line": dict(size=(1, 400), pixels="yuv444p"),
+    "odd": dict(size=(101, 77), pixels="yuv444p"),
+    "10 bit": dict(pixels="yuv420p10le"),
+    "grey": dict(pixels="gray"),
+    "alpha": dict(codec="ffv1", pixels="bgra"),
+    "16 bit": dict(codec="ffv1", pixels="gray16le"),
+    "4:1:1": dict(codec="ffv1", pixels="yuv411p"),
+    "lying": dict(turn=90, size=(48, 32)),
+    "uneven": dict(times=[0, 3, 4, 5, 9, 30, 31, 40, 41, 42, 43, 60]),
+    "late": dict(times=range(500000, 500012)),
+    "one frame": dict(count=1),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_strange_films(tmp_path, system, still, kind):
+    suffix = ".mkv" if STRANGE[kind].get("codec") == "ffv1" else ".mp4"
+    film = make(tmp_path / f"film{suffix}", **STRANGE[kind])
+    assert colour_or_one_line(film, tmp_path / "out.mp4", system, still) == "ok"
+    times = [[t for *_, t in decoded(path)] for path in (film, tmp_path / "out.mp4")]
+    np.testing.assert_allclose(*times, atol=6e-4)  # Matroska counts in milliseconds
+
+
+def test_fields_and_depth_stay(tmp_path, system, still):
+    for fields in ("tff", "bff"):
+        encoder = {"x264-params": f"{fields}=1", "flags": "+ildct"}
+        film = make(tmp_path / f"{fields}.mp4", encoder=encoder, size=(96, 64))
+        assert open_film(film).fields == fields
+        colorize_video(film, still, tmp_path / "out.mp4", system, size=32, progress=False)
+        assert open_film(tmp_path / "out.mp4").fields == fields
+    deep = make(tmp_path / "deep.mkv", codec="ffv1", pixels="gray16le")
+    target, how = tmp_path / "deep.out.mkv", dict(codec="ffv1", size=32, progress=False)
+    colorize_video(deep, still, target, system, **how)
+    before, after = (
+        [x.rgb for x in FilmReader(open_film(path)) if isinstance(x, Picture)]
+        for path in (deep, target)
+    )
+    assert after[0].dtype == np.uint16 and len(before) == len(after)
+
+
+def test_folder_removed_while_writing(tmp_path, system, still):
+    film, folder = make(tmp_path / "film.mp4", count=60), tmp_path / "gone"
+    part = folder / "out.partial.mp4"
+
+    def remove():
+        while not part.exists():
+            time.sleep(0.001)
+        shutil.rmtree(folder)
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    with pytest.raises(InputError, match="removed|cannot be written"):
+        colorize_video(film, still, folder / "out.mp4", system, size=32, progress=False)
+    thread.join()
+    assert not (folder / "out.mp4").exists()
+
+
+def test_full_disk(tmp_path, system, still):
+    """A limit on the size of files says no as a full disk does."""
+    film = make(tmp_path / "film.mp4", count=40, size=(320, 240))
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, old[1]))
+        for name in ("out.mp4", "out.mkv", "out"):
+            with pytest.raises(InputError, match="cannot be written"):
+                colorize_video(film, still, tmp_path / name, system, size=32, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, heard)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["film.mp4"]
+
+
+def start(*words: object, **environment: str) -> subprocess.Popen:
+    """fusion_colorize in a process of its own."""
+    code = "from fusion_nb.colorize import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    )
+
+
+def stop_after(process: subprocess.Popen, frame: int) -> str:
+    """Ctrl-C when so many frames are done; all that it said."""
+    said = b""
+    while (letter := process.stderr.read(1)) != b"":
+        said += letter
+        done = re.search(rb"out.mp4:[^\r]* (\d+)/\d+ \[$", said[-80:])
+        if done and int(done[1]) >= frame:
+            process.send_signal(signal.SIGINT)
+            break
+    said += process.communicate()[1]
+    return said.decode()
+
+
+def test_ctrl_c_and_resume(tmp_path, still):
+    film = make(tmp_path / "film.mp4", count=80, size=(160, 120), sound="aac")
+    target, part = tmp_path / "out.mp4", tmp_path / "out.partial.mp4"
+    words = (film, still, "-o", target, "--size", "96")
+    process = start(*words)
+    said = stop_after(process, 10)
+    assert process.returncode == 130 and "--resume" in said, said
+    assert 10 <= len(decoded(part)) < 80 and not target.exists()
+    refused = start(*words)
+    assert b"--resume" in refused.communicate()[1] and refused.returncode == 2
+    resumed = start(*words, "--resume")
+    assert resumed.wait() == 0, resumed.stderr.read()
+    assert decoded(target) == decoded(film) and not part.exists()
+
+
+def test_two_processes_share_a_folder(tmp_path, still):
+    """No film twice, a bad one is named and the others done; a second run has nothing to do."""
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    for number in range(4):
+        make(films / f"film{number}.mp4", count=4)
+    (films / "bad.mp4").write_text("no film")
+    for _ in range(2):
+        began = time.time()
+        world = [
+            start(films, still, "-o", out, "--size", "32", RANK=str(rank), WORLD_SIZE="2")
+            for rank in range(2)
+        ]
+        said = [process.communicate()[1].decode() for process in world]
+        assert sorted(process.returncode for process in world) == [0, 1], said
+        assert sum("failed:" in words and "bad.mp4" in words for words in said) == 1
+        assert sorted(p.name for p in out.iterdir()) == [f"film{n}.mp4" for n in range(4)]
+    assert all(p.stat().st_mtime < began for p in out.iterdir())  # written once, by the first run
