@@ -140,7 +140,10 @@ def check_tests() -> None:
     global passed, skipped
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "tests.xml"
-        done = run(sys.executable, "-m", "pytest", "tests", "-q", "-rs", f"--junitxml={xml}")
+        pytest = (sys.executable, "-m", "pytest", "tests", "-q", "-rs", f"--junitxml={xml}")
+        # One thread a process: threads that spin while they wait for one another can stall for
+        # minutes where a browser or a second process takes their core.
+        done = run(*pytest, OMP_NUM_THREADS="1")
         print(done.stdout, flush=True)
         if not xml.exists():
             return report("tests/", False, "pytest did not finish")

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHOTS = ROOT / "runs" / "test_browser"
 SECONDS = 1000  # Playwright counts in milliseconds
 SLOW = 60 * SECONDS  # for what is quick on a quiet machine
-RUN = 600 * SECONDS  # for a whole lesson
+RUN = 300 * SECONDS  # for a whole lesson
 
 
 def find_chromium(playwright) -> str | None:
