@@ -5,7 +5,9 @@ __all__ = ['DIS_PRESETS', 'DIS_SMALLEST', 'FlowOutput', 'warp', 'flow_to_rgb', '
            'occlusion_mask', 'forward_backward_confidence', 'brightness_agreement', 'flow_confidence', 'compose_flow']
 
 # %% ../nbs/03_flow.ipynb #42bc8960
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -104,7 +106,7 @@ def _dis(preset: str, height: int, width: int):
     return dis
 
 
-def _dis_flow(source: np.ndarray, target: np.ndarray, start, preset: str) -> np.ndarray:
+def _dis_flow(source: np.ndarray, target: np.ndarray, start, *, preset: str) -> np.ndarray:
     """Flow `H x W x 2` between two grey uint8 pictures of any size."""
     h, w = source.shape
     bottom, right = max(0, DIS_SMALLEST - h), max(0, DIS_SMALLEST - w)
@@ -160,8 +162,11 @@ class DISFlow(nn.Module):
         if init is not None:
             _check_flow(init, source)
             starts = init.detach().float().cpu().movedim(1, -1).numpy()
-        pairs = zip(source[:, 0].cpu().numpy(), target[:, 0].cpu().numpy(), starts, strict=True)
-        flow = torch.from_numpy(np.stack([_dis_flow(*pair, self.preset) for pair in pairs]))
+        pictures = source[:, 0].cpu().numpy(), target[:, 0].cpu().numpy()
+        # OpenCV keeps one core busy with one pair, so several pairs are done side by side.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            flows = pool.map(partial(_dis_flow, preset=self.preset), *pictures, starts)
+            flow = torch.from_numpy(np.stack(list(flows)))
         return FlowOutput(flow.to(source.device).movedim(-1, 1).contiguous())  # B x 2 x H x W
 
 # %% ../nbs/03_flow.ipynb #60a7babd

@@ -125,6 +125,9 @@ def there_and_back(
 
     Flow networks are frozen, so nothing is kept for a gradient. The memory goes one way only.
     """
+    if isinstance(flow, DISFlow):  # it does several pairs side by side
+        start = None if init is None else torch.cat([init, init_back])
+        return flow(torch.cat([here, there]), torch.cat([there, here]), init=start).flow.chunk(2)
     forward = flow(here, there, memory=memory, init=init).flow
     return forward, flow(there, here, init=init_back).flow
 
