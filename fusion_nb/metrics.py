@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['PEAK', 'SHIPPED_ROWS', 'psnr', 'psnr_uint8_legacy', 'ssim', 'colorfulness', 'cdc', 'guide_flows', 'warp_error',
-           'evaluate_clip', 'results_table', 'rows_so_far', 'ship_so_far', 'so_far']
+           'evaluate_clip', 'results_table', 'rows_so_far', 'ship_so_far', 'table_lines', 'so_far']
 
 # %% ../nbs/02_metrics.ipynb #dd22c979
 import json
@@ -249,7 +249,7 @@ def ship_so_far(target: str | Path = SHIPPED_ROWS) -> None:
     """Keep the table as it is now in the file that ships: for who changes the course."""
     _write_rows(Path(target), {(row["lesson"], row["method"]): row for row in rows_so_far()})
 
-# %% ../nbs/02_metrics.ipynb #539ae1b0
+# %% ../nbs/02_metrics.ipynb #b93814cb
 def _line(lesson: str, method: str, psnr, ssim, cdc: float, warp_error: float, seconds) -> str:
     """One line of the running table; what is None stays empty."""
     p, s, t = (
@@ -258,6 +258,15 @@ def _line(lesson: str, method: str, psnr, ssim, cdc: float, warp_error: float, s
     return f"{lesson:6s} {method:36s} {p:>6s} {s:>7s} {cdc:.6f}   {warp_error:.6f}  {t:>9s}"
 
 
+def table_lines(rows: list[dict]) -> list[str]:
+    """Rows of `rows_so_far` as lines of text under a head; what was measured just now is marked."""
+    lines = [f"lesson {'method':36s}   PSNR    SSIM      CDC  warp error  s a frame"]
+    for row in rows:
+        here = (row["lesson"], row["method"]) in _measured_here
+        lines.append(_line(**row) + ("  <- new" if here else ""))
+    return lines
+
+# %% ../nbs/02_metrics.ipynb #50cb8083
 def so_far(
     lesson: str, method: str, pred: np.ndarray, truth: np.ndarray, seconds: float | None = None
 ) -> str:
@@ -276,11 +285,7 @@ def so_far(
     if not os.environ.get("IN_TEST"):
         own = project_path("runs", "so_far.json")
         _write_rows(own, _read_rows(own) | {(lesson, method): row})
-    lines = [f"lesson {'method':36s}   PSNR    SSIM      CDC  warp error  s a frame"]
-    for known in rows_so_far():
-        here = (known["lesson"], known["method"]) in _measured_here
-        lines.append(_line(**known) + ("  <- new" if here else ""))
-        if known is row:
-            break
+    rows = rows_so_far()
+    lines = table_lines(rows[: rows.index(row) + 1])
     steady = measured["cdc_truth"], measured["warp_error_truth"]
     return "\n".join([*lines, _line("", "(the truth)", None, None, *steady, None)])
