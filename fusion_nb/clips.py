@@ -167,7 +167,36 @@ def _to_frame(rgb: np.ndarray, pixel_format: str) -> av.VideoFrame:
     how = int(Interpolation.AREA | ACCURATE)
     return frame.reformat(format=pixel_format, dst_colorspace="ITU709", interpolation=how)
 
-# %% ../nbs/01_clips.ipynb #c486bc25
+# %% ../nbs/01_clips.ipynb #01260ad5
+class _Encoder:
+    """Frames of one size into a file that is opened with the first of them."""
+
+    def __init__(self, part: Path, codec: str, fps: Fraction, quality: int):
+        self.part, self.how = part, (codec, fps, quality)
+        self.container, self.stream, self.count = None, None, 0
+
+    def add(self, rgb: np.ndarray) -> bool:
+        """Append RGB uint8 `H x W x 3`; False where its size is not that of the first frame."""
+        size, (codec, fps, quality) = rgb.shape[1::-1], self.how
+        if self.container is None:
+            self.container = av.open(f"file:{self.part}", "w")
+            self.stream = _new_stream(self.container, codec, size, fps, quality)
+        if size != (self.stream.width, self.stream.height):
+            return False
+        frame = _to_frame(rgb, self.stream.pix_fmt)
+        frame.pts, frame.time_base = self.count, 1 / fps
+        self.container.mux(self.stream.encode(frame))
+        self.count += 1
+        return True
+
+    def close(self, whole: bool) -> None:
+        """Close the file, and before that write what the encoder still holds, if it is whole."""
+        if whole:
+            self.container.mux(self.stream.encode())
+        if self.container is not None:
+            self.container.close()
+
+# %% ../nbs/01_clips.ipynb #da0b64ed
 class VideoWriter:
     """Writes frames of one size to a video that gets its name only when it is whole.
 
@@ -177,9 +206,9 @@ class VideoWriter:
     """
 
     def __init__(self, path, fps=25, codec: str = "h264", quality: int = 18):
-        self.path, self.codec, self.quality = _checked_output(Path(path), codec), codec, quality
-        self.fps, self.part = Fraction(fps).limit_denominator(1001), _part_of(self.path)
-        self.container, self.stream, self.count = None, None, 0
+        self.path = _checked_output(Path(path), codec)
+        self.part = _part_of(self.path)
+        self.film = _Encoder(self.part, codec, Fraction(fps).limit_denominator(1001), quality)
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -188,28 +217,17 @@ class VideoWriter:
         """Append one frame, RGB uint8 `H x W x 3`, of the same size as the first."""
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
             raise ValueError(f"expected uint8 H x W x 3, got {rgb.dtype} {rgb.shape}")
-        size = rgb.shape[1::-1]
         with _write_errors(self.path):
-            if self.container is None:
-                self.container = av.open(f"file:{self.part}", "w")
-                how = self.codec, size, self.fps, self.quality
-                self.stream = _new_stream(self.container, *how)
-            if size != (self.stream.width, self.stream.height):
-                raise InputError(f"{self.path}: frame {self.count} has another size than the first")
-            frame = _to_frame(rgb, self.stream.pix_fmt)
-            frame.pts, frame.time_base = self.count, 1 / self.fps
-            self.container.mux(self.stream.encode(frame))
-            self.count += 1
+            if not self.film.add(rgb):
+                number = self.film.count
+                raise InputError(f"{self.path}: frame {number} has another size than the first")
 
     def __exit__(self, kind, error, trace) -> None:
         try:
             with _write_errors(self.path):
-                if kind is None and self.container is None:
+                if kind is None and self.film.count == 0:
                     raise InputError(f"{self.path}: not written, there was no frame to write")
-                if kind is None:
-                    self.container.mux(self.stream.encode())  # what the encoder still holds
-                if self.container is not None:
-                    self.container.close()
+                self.film.close(whole=kind is None)
                 if kind is None:
                     os.replace(self.part, self.path)
         finally:
@@ -445,13 +463,12 @@ class Layer:
         """Which of its pixels the points (x, y) of the frame at a time show."""
         return _project(np.linalg.inv(self.motion(time)), x, y)
 
-# %% ../nbs/01_clips.ipynb #8071324a
+# %% ../nbs/01_clips.ipynb #7054c1ee
 @dataclass
 class SyntheticScene:
     """Layers, the hindmost first. `picture(t)` and `flow(t, s)` answer for any two times.
 
-    Every pixel moves by its layer's homography and edges are hard, so flow and occlusion are
-    exact, up to float32.
+    Pixels move by homographies and edges are hard: flow and occlusion are exact, up to float32.
     """
 
     size: tuple[int, int]
@@ -477,14 +494,14 @@ class SyntheticScene:
 
     def flow(self, time: float, other: float) -> tuple[np.ndarray, np.ndarray]:
         """From the frame at `time` to that at `other`: flow `2 x H x W`, occlusion `1 x H x W`."""
-        height, width = self.size
-        x, y = _pixels(height, width)
-        labels, there = self.labels(time, x, y), np.empty((2, height, width), np.float32)
+        x, y = _pixels(*self.size)
+        labels, there = self.labels(time, x, y), np.empty((2, *self.size), np.float32)
         for k, layer in enumerate(self.layers):
             moved = _project(layer.motion(other) @ np.linalg.inv(layer.motion(time)), x, y)
             there[:, labels == k] = np.stack(moved)[:, labels == k]
         seen = self.labels(other, *there) == labels
-        inside = (there >= 0) & (there <= np.array([width - 1, height - 1])[:, None, None])
+        last = np.array(self.size[::-1])[:, None, None] - 1
+        inside = (there >= 0) & (there <= last)
         return there - np.stack(np.broadcast_arrays(x, y)), ~(seen & inside.all(0))[None]
 
 # %% ../nbs/01_clips.ipynb #b16019f4
@@ -740,7 +757,20 @@ def _camera_path(time: float) -> tuple[np.ndarray, tuple[float, float, float]]:
     place = (time, 0.15 * math.sin(5 * time), 0.5 * math.sin(4 * time))
     return cv2.Rodrigues(np.array([pitch, yaw, roll]))[0], place
 
-# %% ../nbs/01_clips.ipynb #b94d9089
+# %% ../nbs/01_clips.ipynb #a0b43d10
+def _flow_to(camera: _Camera, nearness: np.ndarray, points: np.ndarray):
+    """Flow and occlusion from a frame whose pixels show `points` (`3 x HW`) to the frame of
+    `camera`, whose 1 / depth is `nearness` (`H x W`): `2 x H x W`, and bool `1 x H x W`."""
+    height, width = nearness.shape
+    x, y, nearer = camera.project(points).reshape(3, height, width)
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    column = np.clip(np.rint(x), 0, width - 1).astype(int)
+    row = np.clip(np.rint(y), 0, height - 1).astype(int)
+    hidden = nearness[row, column] > 1.02 * nearer  # something is 2 % nearer
+    own_x, own_y = _pixels(height, width)
+    return np.stack([x - own_x, y - own_y]), (hidden | ~inside)[None]
+
+# %% ../nbs/01_clips.ipynb #82b50f16
 class MotorcycleScene:
     """The Middlebury motorcycle, seen by a camera that moves from its left eye to its right.
 
@@ -774,15 +804,7 @@ class MotorcycleScene:
 
     def flow(self, time: float, other: float) -> tuple[np.ndarray, np.ndarray]:
         """From the frame at `time` to that at `other`: flow `2 x H x W`, occlusion `1 x H x W`."""
-        height, width = self.size
-        points = self.seen(time)[1]
-        x, y, nearness = self.camera(other).project(points).reshape(3, height, width)
-        inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        column = np.clip(np.rint(x), 0, width - 1).astype(int)
-        row = np.clip(np.rint(y), 0, height - 1).astype(int)
-        hidden = self.seen(other)[0][row, column] > 1.02 * nearness  # something is 2 % nearer
-        flow = np.stack([x - _pixels(height, width)[0], y - _pixels(height, width)[1]])
-        return flow, (hidden | ~inside)[None]
+        return _flow_to(self.camera(other), self.seen(other)[0], self.seen(time)[1])
 
 # %% ../nbs/01_clips.ipynb #13b3e98d
 def motorcycle_clip(frames: int = 8, size: tuple[int, int] = (180, 240)) -> SyntheticClip:
@@ -973,18 +995,9 @@ def _exemplar_for(rng, clip: _RealClip, first: int, probability: float) -> Path 
         choices = clip.files
     return choices[rng.integers(len(choices))]
 
-# %% ../nbs/01_clips.ipynb #ba535472
-class ClipFolder(_SeededDataset):
-    """Clips of real frames: item = dict(lab `T x 3 x H x W`, exemplar `3 x H x W`, name).
-
-    roots: folders, or their names in one string with commas between; every folder in them that
-    holds pictures is a clip. `stride` is the step between the frames of an item. Without a CSV
-    the exemplar is the item's first frame or, as often, any frame of its clip. With `imagenet`,
-    a root's CSV names five exemplars a frame; one of them is taken with `exemplar_probability`,
-    else the item's first frame. A missing file is an InputError that names the row, or with
-    `on_missing='skip'` counted in `.missing`. Clips that are too short are in `.left_out`.
-    Frames stay decoded in up to `cache_bytes` of memory (of each worker).
-    """
+# %% ../nbs/01_clips.ipynb #ab96bfb5
+class _FolderItems(_SeededDataset):
+    """Which clips there are, and which of their parts are items; the options are `ClipFolder`'s."""
 
     def __init__(
         self,
@@ -1016,11 +1029,28 @@ class ClipFolder(_SeededDataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> dict:
-        rng = self._rng(index)
+    def _place(self, rng, index: int) -> tuple[_RealClip, int]:
+        """The clip of an item, and the frame where the item begins."""
         clip, part, parts = self.items[index]
         room = len(clip.files) - (self.frames - 1) * self.stride  # places where it may begin
-        first = int(room * (part + rng.random()) / parts)
+        return clip, int(room * (part + rng.random()) / parts)
+
+# %% ../nbs/01_clips.ipynb #1f64e997
+class ClipFolder(_FolderItems):
+    """Clips of real frames: item = dict(lab `T x 3 x H x W`, exemplar `3 x H x W`, name).
+
+    roots: folders, or their names in one string with commas between; every folder in them that
+    holds pictures is a clip. `stride` is the step between the frames of an item. Without a CSV
+    the exemplar is the item's first frame or, as often, any frame of its clip. With `imagenet`,
+    a root's CSV names five exemplars a frame; one of them is taken with `exemplar_probability`,
+    else the item's first frame. A missing file is an InputError that names the row, or with
+    `on_missing='skip'` counted in `.missing`. Clips that are too short are in `.left_out`.
+    Frames stay decoded in up to `cache_bytes` of memory (of each worker).
+    """
+
+    def __getitem__(self, index: int) -> dict:
+        rng = self._rng(index)
+        clip, first = self._place(rng, index)
         files = clip.files[first :: self.stride][: self.frames]
         pictures = [self.read(path) for path in files]
         for path, picture in zip(files, pictures, strict=True):

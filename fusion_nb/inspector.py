@@ -162,7 +162,7 @@ class Instrument(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"{type(self).__name__}: run this cell to use it; a still picture stands below"
 
-# %% ../nbs/10_inspector.ipynb #9b02dc55
+# %% ../nbs/10_inspector.ipynb #966fd1b1
 STYLE = """
 .fnb { --accent: #2f6fb0; max-width: 1240px; padding: 4px 2px 8px;
   font: 13px/1.45 var(--jp-ui-font-family, system-ui, sans-serif);
