@@ -7,7 +7,7 @@ __all__ = ['MATCH_SIDE', 'FUSION_NETS', 'Candidate', 'fetch', 'no_candidate', 'F
            'SavedSystem', 'HubSystem', 'load_shipped', 'choose_flow', 'choose_match', 'choose_fusion', 'FusionSystem',
            'count_parameters', 'describe']
 
-# %% ../nbs/08_system.ipynb #007f04f8
+# %% ../nbs/08_system.ipynb #988912a1
 import inspect
 import json
 import os
@@ -116,7 +116,7 @@ class SystemOutput(FrameOutput):
         parts = {f.name: [getattr(x, f.name) for x in frames] for f in fields(FrameOutput)}
         return cls(**{k: None if v[0] is None else torch.stack(v, 1) for k, v in parts.items()})
 
-# %% ../nbs/08_system.ipynb #52046f9d
+# %% ../nbs/08_system.ipynb #7d80fae1
 @torch.no_grad()
 def there_and_back(
     flow: nn.Module, here: object, there: object, memory=None, init=None, init_back=None
@@ -413,7 +413,7 @@ class GuidedTraining(GuidedState):
             return labs
         return labs, [o.flow_lab for o in outs], [o.flow_confidence for o in outs]
 
-# %% ../nbs/08_system.ipynb #b2ce4a9d
+# %% ../nbs/08_system.ipynb #7cdc5c14
 def find_checkpoint(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Path:
     "A checkpoint as given, or inside `folder` where it is relative; else an InputError."
     places = [Path(path)] + ([Path(folder) / path] if folder is not None else [])
@@ -485,7 +485,7 @@ def load_weights(net: nn.Module, file: Path) -> None:
         reason = str(error).splitlines()[1].strip()
         raise InputError(f"{file}: does not fit its config.json: {reason}") from error
 
-# %% ../nbs/08_system.ipynb #37b78544
+# %% ../nbs/08_system.ipynb #c52c1c62
 class SavedSystem(GuidedTraining):
     "Systems in a folder, or on the hub: `config.json` and `model.safetensors`, no code in them."
 
