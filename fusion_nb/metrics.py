@@ -249,18 +249,18 @@ def ship_so_far(target: str | Path = SHIPPED_ROWS) -> None:
     """Keep the table as it is now in the file that ships: for who changes the course."""
     _write_rows(Path(target), {(row["lesson"], row["method"]): row for row in rows_so_far()})
 
-# %% ../nbs/02_metrics.ipynb #b93814cb
+# %% ../nbs/02_metrics.ipynb #7894d7d1
 def _line(lesson: str, method: str, psnr, ssim, cdc: float, warp_error: float, seconds) -> str:
     """One line of the running table; what is None stays empty."""
     p, s, t = (
         "" if x is None else f"{x:.{digits}f}" for x, digits in ((psnr, 2), (ssim, 4), (seconds, 3))
     )
-    return f"{lesson:6s} {method:36s} {p:>6s} {s:>7s} {cdc:.6f}   {warp_error:.6f}  {t:>9s}"
+    return f"{lesson:6s} {method:40s} {p:>6s} {s:>7s} {cdc:.6f}   {warp_error:.6f}  {t:>9s}"
 
 
 def table_lines(rows: list[dict]) -> list[str]:
     """Rows of `rows_so_far` as lines of text under a head; what was measured just now is marked."""
-    lines = [f"lesson {'method':36s}   PSNR    SSIM      CDC  warp error  s a frame"]
+    lines = [f"lesson {'method':40s}   PSNR    SSIM      CDC  warp error  s a frame"]
     for row in rows:
         here = (row["lesson"], row["method"]) in _measured_here
         lines.append(_line(**row) + ("  <- new" if here else ""))
