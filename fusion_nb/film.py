@@ -82,13 +82,13 @@ class Film:
     pictures: tuple[Path, ...] = ()
     missing: float = 0.0
 
-# %% ../nbs/10b_film.ipynb #bfd9333e
+# %% ../nbs/10b_film.ipynb #ceb62b53
 def _rate(video) -> Fraction:
     """Frames a second; some files state their clock's rate instead, which is no use."""
     stated = (video.average_rate, video.guessed_rate)
     return next((rate for rate in stated if rate and rate <= 1000), Fraction(25))
 
-
+# %% ../nbs/10b_film.ipynb #9f1db6c6
 def _scan(path: Path) -> tuple[int, float, float]:
     """Walk through a file without decoding: (frames, seconds, seconds missing at the end)."""
     count, ends, begin = 0, {}, {}
@@ -110,7 +110,7 @@ def _scan(path: Path) -> tuple[int, float, float]:
             end, slack = max(ends.values()), 0.5
         return count, float(ends.get(n, end) - start), _gap(stated or 0.0, float(end), slack)
 
-
+# %% ../nbs/10b_film.ipynb #a88fd3c0
 def _stated_end(video, begin: Fraction) -> float | None:
     """When the pictures end, as the header says; None where it says nothing of them."""
     if video.duration:
@@ -123,7 +123,7 @@ def _gap(stated: float, found: float, slack: float) -> float:
     missing = stated - found
     return missing if missing > slack + 0.01 * stated else 0.0
 
-# %% ../nbs/10b_film.ipynb #92bfe07f
+# %% ../nbs/10b_film.ipynb #2b943286
 def _first_frame(path: Path, container, video) -> av.VideoFrame:
     for packet in container.demux(video):
         with suppress(av.error.InvalidDataError):
@@ -138,7 +138,7 @@ def _fields(frame: av.VideoFrame, video) -> str:
         return ""
     return "bff" if video.codec_context.field_order in (3, 4) else "tff"  # AV_FIELD_BB, AV_FIELD_TB
 
-
+# %% ../nbs/10b_film.ipynb #4e9864bf
 def open_film(path, fps=25) -> Film:
     """Look at a video file, or a folder of pictures shown `fps` a second. Raises InputError.
 
@@ -164,7 +164,7 @@ def open_film(path, fps=25) -> Film:
     frames, seconds, missing = _scan(path)
     return Film(path, *size, frames=frames, seconds=seconds, missing=missing, **film)
 
-# %% ../nbs/10b_film.ipynb #34c36d9a
+# %% ../nbs/10b_film.ipynb #83f31667
 def _picture_size(path: Path) -> tuple[int, int]:
     """Width and height of an upright picture, from its header alone."""
     try:
@@ -176,7 +176,7 @@ def _picture_size(path: Path) -> tuple[int, int]:
             f"{path}: cannot be read as a picture; delete it or save it anew"
         ) from None
 
-
+# %% ../nbs/10b_film.ipynb #e8e4f6c4
 def _open_folder(folder: Path, rate: Fraction) -> Film:
     """A folder of pictures as a film. All must have one size: better to know now than later."""
     files = _frame_files(folder)
@@ -192,7 +192,7 @@ def _open_folder(folder: Path, rate: Fraction) -> Film:
     seconds = float(len(files) / rate)
     return Film(folder, *size, rate, 1 / rate, len(files), seconds, pictures=tuple(files))
 
-# %% ../nbs/10b_film.ipynb #47f03dea
+# %% ../nbs/10b_film.ipynb #d0c0a60b
 @dataclass
 class Picture:
     """One frame of a film: RGB uint8 (uint16 where the film is deeper) `H x W x 3`; when it is
@@ -202,7 +202,7 @@ class Picture:
     pts: int
     duration: int
 
-
+# %% ../nbs/10b_film.ipynb #76312b69
 class _Clock:
     """Turns decoded frames into pictures with times that only go forward."""
 
@@ -232,13 +232,9 @@ class _Clock:
         self.last = pts
         return Picture(rgb, pts, frame.duration or self.step)
 
-# %% ../nbs/10b_film.ipynb #23eee0d0
-class FilmReader(ExitStack):
-    """Reads a film: iterating gives its `Picture`s, and between them the packets of its sound and
-    subtitles as they are stored. A context manager.
-
-    tracks: the streams of the packets. damaged: the times, in seconds, of what cannot be decoded.
-    """
+# %% ../nbs/10b_film.ipynb #a4d18ef4
+class _Source(ExitStack):
+    """A film that is open, and its decoder."""
 
     def __init__(self, film: Film):
         super().__init__()
@@ -251,6 +247,22 @@ class FilmReader(ExitStack):
 
     def __exit__(self, *error) -> None:
         super().__exit__(None, None, None)  # what went wrong elsewhere is no fault of the film
+
+    def _decode(self, packet: av.Packet | None) -> Iterator[Picture]:
+        frames = []
+        try:
+            frames = self._video.decode(packet)
+        except av.error.FFmpegError:
+            self.damaged.append(self._clock.seconds())
+        yield from map(self._clock.picture, frames)
+
+# %% ../nbs/10b_film.ipynb #c61313ea
+class FilmReader(_Source):
+    """Reads a film: iterating gives its `Picture`s, and between them the packets of its sound and
+    subtitles as they are stored. A context manager.
+
+    tracks: the streams of the packets. damaged: the times, in seconds, of what cannot be decoded.
+    """
 
     def __iter__(self) -> Iterator[Picture | av.Packet]:
         if self.film.pictures:
@@ -265,14 +277,6 @@ class FilmReader(ExitStack):
         except av.error.FFmpegError:  # the rest cannot be read; what the decoder holds still can
             self.damaged.append(self._clock.seconds())
             yield from self._decode(None)
-
-    def _decode(self, packet: av.Packet | None) -> Iterator[Picture]:
-        frames = []
-        try:
-            frames = self._video.decode(packet)
-        except av.error.FFmpegError:
-            self.damaged.append(self._clock.seconds())
-        yield from map(self._clock.picture, frames)
 
 # %% ../nbs/10b_film.ipynb #bc57822b
 CONTAINERS = {"h264": (".mp4", ".m4v", ".mov", ".mkv"), "ffv1": (".mkv",)}
@@ -340,7 +344,7 @@ class _Track:
         if not self.copied:
             self.output.mux(self.stream.encode(None))
 
-# %% ../nbs/10b_film.ipynb #b7fc106f
+# %% ../nbs/10b_film.ipynb #9299e9c4
 class _Tracks:
     """All sound and subtitles on their way into an output, with its tags and chapters."""
 
@@ -353,11 +357,13 @@ class _Tracks:
             output.set_chapters(reader.container.chapters())
         for track in reader.tracks:
             copied = _carries(output.format.name, track)
-            if copied or track.type == "audio":
+            known = track.codec_context is not None  # after damage the codec may be a riddle
+            anew = not copied and known and track.type == "audio"
+            if copied or anew:
                 self._tracks[track.index] = _Track(output, track, copied)
             if not copied:
-                fate = "was encoded anew as AAC" if track.type == "audio" else "was left out"
-                name = f"{track.type} {track.codec_context.name}"
+                fate = "was encoded anew as AAC" if anew else "was left out"
+                name = f"{track.type} {track.codec_context.name if known else 'of an unknown kind'}"
                 self.notes.append(f"{name} {fate}: {suffix} cannot hold it as it is, .mkv may")
 
     def add(self, packet: av.Packet) -> None:
@@ -394,7 +400,7 @@ def _converter(context, film: Film, in_fields: bool):
 
     return convert
 
-# %% ../nbs/10b_film.ipynb #207005d1
+# %% ../nbs/10b_film.ipynb #d0063c8a
 def _video_encoder(output, film: Film, codec: str, quality: int, size: tuple[int, int]):
     """Add the video stream to an output; the stream, and whether it is written in fields."""
     rate = film.rate.limit_denominator(1 << 16)
@@ -413,7 +419,7 @@ def _video_encoder(output, film: Film, codec: str, quality: int, size: tuple[int
     context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
     # Without B-frames packets leave in the order of the frames: any container can hold any times,
     # and what two runs wrote can be joined.
-    stream.options = {"crf": str(quality), "preset": "fast", "bf": "0"}
+    stream.options = {"crf": str(quality), "preset": "veryfast", "bf": "0"}
     in_fields = bool(film.fields) and context.pix_fmt == "yuv420p" and size[1] % 4 == 0
     if in_fields:
         context.flags |= av.codec.context.Flags.interlaced_dct
@@ -573,12 +579,12 @@ class EarlierPictures:
     def close(self) -> None:
         """Nothing is open."""
 
-# %% ../nbs/10b_film.ipynb #af501812
+# %% ../nbs/10b_film.ipynb #0c779f2f
 def _remove(path: Path) -> None:
     """A file, or a folder with all that is in it."""
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-
+# %% ../nbs/10b_film.ipynb #2a61ec1b
 def _earlier_part(path: Path, resume: bool) -> EarlierVideo | EarlierPictures | None:
     """What an interrupted run left, moved aside to be read; None where there is nothing."""
     part, aside = partial_path(path), path.with_name(f"{path.stem}.earlier{path.suffix}")
@@ -642,7 +648,7 @@ class _Unfinished:
         if self.earlier and needed:
             os.replace(self.earlier.path, self.part)
 
-# %% ../nbs/10b_film.ipynb #234c30b6
+# %% ../nbs/10b_film.ipynb #32509235
 def _new_output(
     files: _Unfinished, reader: FilmReader, codec: str, quality: int, size: tuple[int, int]
 ) -> VideoOutput | PngOutput:
@@ -667,7 +673,7 @@ def _new_output(
         files.drop()
         raise
 
-
+# %% ../nbs/10b_film.ipynb #3cc6e38e
 def _as_bits(rgb: np.ndarray, bits: int) -> np.ndarray:
     """uint16 RGB where 8 bits are written -> uint8, rounded."""
     return (

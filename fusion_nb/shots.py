@@ -38,7 +38,7 @@ def lightness(picture: np.ndarray) -> np.ndarray:
     y = light if light.ndim == 2 else cv2.transform(light, LUMINANCE)
     return np.where(y > 0.008856, 116 * np.cbrt(y) - 16, 903.2963 * y).astype(np.float32)
 
-# %% ../nbs/10c_shots.ipynb #841528b2
+# %% ../nbs/10c_shots.ipynb #b5822c90
 def _lab_to_rgb(l: np.ndarray, ab: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.merge([l, ab[..., 0], ab[..., 1]]), cv2.COLOR_LAB2RGB)
 
@@ -64,12 +64,14 @@ def _keep_lightness(rgb: np.ndarray, l: np.ndarray, ab: np.ndarray) -> None:
         low, high = np.where(strays, low, share), np.where(strays, share, high)
     rgb[y, x] = _lab_to_rgb(l, ab * low[..., None])[:, 0]
 
-
+# %% ../nbs/10c_shots.ipynb #1ba57db0
 def paint(l: np.ndarray, ab: np.ndarray, bits: int = 8) -> np.ndarray:
     """L `H x W` (0 to 100) and ab `H x W x 2` -> RGB `H x W x 3` of that L, uint8 or uint16."""
     rgb = _lab_to_rgb(l, ab)
     _keep_lightness(rgb, l, ab)
-    return (rgb * ((1 << bits) - 1) + 0.5).astype(np.uint8 if bits == 8 else np.uint16)
+    if bits == 8:
+        return cv2.convertScaleAbs(rgb, alpha=255)  # rounds, and is quicker than NumPy
+    return (rgb * ((1 << bits) - 1) + 0.5).astype(np.uint16)
 
 # %% ../nbs/10c_shots.ipynb #63b68012
 def enlarge_colors(ab: np.ndarray, small_l: np.ndarray, full_l: np.ndarray) -> np.ndarray:
@@ -95,7 +97,7 @@ def enlarge_colors(ab: np.ndarray, small_l: np.ndarray, full_l: np.ndarray) -> n
     detail = full_l[..., None] - enlarge(small_l, cv2.INTER_CUBIC)
     return enlarge(ab, cv2.INTER_CUBIC) + enlarge(slope, cv2.INTER_LINEAR) * detail
 
-# %% ../nbs/10c_shots.ipynb #53b82207
+# %% ../nbs/10c_shots.ipynb #712735b1
 def thumbnail(l: np.ndarray) -> np.ndarray:
     """L `H x W` -> float32 of 64 x 36 pixels (36 x 64 where it is upright)."""
     size = (64, 36) if l.shape[1] >= l.shape[0] else (36, 64)
@@ -120,12 +122,12 @@ def change(before: np.ndarray, now: np.ndarray, reach: int = 3) -> float:
 
 CUT = 0.3
 
-
+# %% ../nbs/10c_shots.ipynb #50fc9124
 def is_cut(before: np.ndarray, now: np.ndarray) -> bool:
     """Whether a new scene begins between two frames, given their thumbnails."""
     return change(before, now) > CUT
 
-# %% ../nbs/10c_shots.ipynb #ec8a79a3
+# %% ../nbs/10c_shots.ipynb #1d5772dc
 SMALLEST = 32  # below this a working picture is continued at its borders
 
 
@@ -146,7 +148,7 @@ class Gray:
     pts: int = 0
     duration: int = 1
 
-
+# %% ../nbs/10c_shots.ipynb #f6221d88
 @dataclass
 class Colored:
     """A `Gray` frame with its colours at working size, ab `h x w x 2`; how well the exemplar covered
@@ -176,7 +178,7 @@ def to_gray(picture: np.ndarray, number: int, longest: int | None, **times) -> G
     small = l if same else cv2.resize(l, (width, height), interpolation=cv2.INTER_AREA)
     return Gray(l, small, number, **times)
 
-# %% ../nbs/10c_shots.ipynb #4236888c
+# %% ../nbs/10c_shots.ipynb #67030899
 @dataclass
 class Reference:
     """An exemplar ready for use: lab `1 x 3 x h x w`, and what the system made of it. weak: below
@@ -196,7 +198,7 @@ def _fit(picture: np.ndarray, longest: int) -> np.ndarray:
         return picture
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
-
+# %% ../nbs/10c_shots.ipynb #ec789cc4
 def check_exemplar(picture: np.ndarray, name: str) -> None:
     """InputError where it is no RGB uint8 picture, a warning where it has no colour to give."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -332,7 +334,7 @@ class Painter:
             lab = torch.lerp(lab, out.match_lab, share)
         return lab
 
-# %% ../nbs/10c_shots.ipynb #2cef3905
+# %% ../nbs/10c_shots.ipynb #e52b80fd
 def likeness(one: np.ndarray, other: np.ndarray) -> float:
     """How surely two L pictures of one size are the same frame: at most 1, above 0.75 they are.
 
@@ -355,7 +357,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
 
 SAME = 0.75
 
-
+# %% ../nbs/10c_shots.ipynb #cc5bdf19
 def shows(reference: Reference, gray: Gray) -> Tensor | None:
     """The exemplar's Lab at the frame's size, if it is this very frame in colour; else None."""
     size, lab = gray.small.shape, reference.lab

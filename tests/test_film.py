@@ -238,13 +238,13 @@ def test_full_disk(tmp_path, system, still):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["film.mp4"]
 
 
-def start(*words: object, **environment: str) -> subprocess.Popen:
+def start(*words: object) -> subprocess.Popen:
     """fusion_colorize in a process of its own."""
     code = "from fusion_nb.colorize import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         bufsize=0,
@@ -279,21 +279,38 @@ def test_ctrl_c_and_resume(tmp_path, still):
     assert decoded(target) == decoded(film) and not part.exists()
 
 
+def launched(script: Path, *words: object) -> tuple[int, str]:
+    """fusion_colorize in two processes of `accelerate launch`; the exit code, and what was said."""
+    script.write_text("from fusion_nb.colorize import main; main()")
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    command += "--num_processes 2 --num_machines 1 --main_process_port 0".split()
+    command += "--mixed_precision no --dynamo_backend no".split()
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    run = subprocess.run(
+        [*command, str(script), *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    return run.returncode, run.stdout
+
+
 def test_two_processes_share_a_folder(tmp_path, still):
     """No film twice, a bad one is named and the others done; a second run has nothing to do."""
     films, out = tmp_path / "films", tmp_path / "out"
     films.mkdir()
-    for number in range(4):
-        make(films / f"film{number}.mp4", count=4)
-    (films / "bad.mp4").write_text("no film")
-    for _ in range(2):
+    names = [f"film{number}.mp4" for number in range(4)]
+    for name in names:
+        make(films / name, count=4)
+    (films / "bad.mp4").write_text("no film")  # the first: the others are still under way
+    for number in range(2):
         began = time.time()
-        world = [
-            start(films, still, "-o", out, "--size", "32", RANK=str(rank), WORLD_SIZE="2")
-            for rank in range(2)
-        ]
-        said = [process.communicate()[1].decode() for process in world]
-        assert sorted(process.returncode for process in world) == [0, 1], said
-        assert sum("failed:" in words and "bad.mp4" in words for words in said) == 1
-        assert sorted(p.name for p in out.iterdir()) == [f"film{n}.mp4" for n in range(4)]
+        code, said = launched(tmp_path / "run.py", films, still, "-o", out, "--size", "32")
+        assert code == 1, said
+        assert len(re.findall(r"failed: \S*bad\.mp4: cannot be read", said)) == 1, said
+        starts = [len(re.findall(rf"{name}: +0%", said)) for name in names]
+        assert starts == ([1, 1, 1, 1], [0, 0, 0, 0])[number], said
+        assert sorted(p.name for p in out.iterdir()) == names
     assert all(p.stat().st_mtime < began for p in out.iterdir())  # written once, by the first run
