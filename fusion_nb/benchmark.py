@@ -328,15 +328,15 @@ def slope(sizes: list[float], values: list[float]) -> float:
     x, y = x - x.mean(), y - y.mean()
     return float((x * y).sum() / (x * x).sum())
 
-# %% ../nbs/12_scale.ipynb #970ef6a5
+# %% ../nbs/12_scale.ipynb #831e1973
 @torch.inference_mode()
 def exemplar_growth(system: FusionSystem, lab: Tensor, counts: Iterable[int]) -> dict:
     "Seconds of the match and MB of keys by number of exemplars; lab: frames `T x 3 x H x W`."
     device, seconds, held = lab.device, {}, {}
+    l = shrink(lab[-1:, :1], system.match_side)
     for count in counts:
         known = system.encode_exemplar([lab[:1]] * count).match
-        small = shrink(lab[-1:, :1], system.match_side)
-        seconds[count] = median_seconds(lambda k=known: system.swintexco.match(small, k), device, 3)
+        seconds[count] = median_seconds(lambda k=known: system.swintexco.match(l, k), device, 3)
         held[count] = 1e-6 * (known.keys.nbytes + known.colors.nbytes)
     return {"seconds": seconds, "megabytes": held}
 
@@ -517,7 +517,7 @@ def measure(
         run["stream"] |= {"seconds": [round(s, 5) for s in seconds], "held_mb": held}
     return run
 
-# %% ../nbs/12_scale.ipynb #1a11b9c1
+# %% ../nbs/12_scale.ipynb #1950f2fc
 app = typer.Typer(add_completion=False)
 
 
@@ -549,7 +549,7 @@ def command(
     if output is not None:
         add_run(output, run)
 
-
+# %% ../nbs/12_scale.ipynb #d1e88190
 def main() -> None:
     "The console script `fusion_benchmark`: bad input is one line and exit code 2."
     try:
