@@ -5,13 +5,14 @@ __all__ = ['INDEX', 'frame_bytes', 'samples_of', 'index_shard', 'write_shards', 
            'read_index', 'ShardReader', 'ShardedClips', 'share_out', 'reading_cost', 'training_cost', 'SampleCost',
            'Sheet']
 
-# %% ../nbs/12b_shards.ipynb #4fefb6ff
+# %% ../nbs/12b_shards.ipynb #b1060f3c
 import json
 import os
 import shutil
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -70,12 +71,12 @@ def samples_of(
             yield sample
             count += 1
 
-# %% ../nbs/12b_shards.ipynb #3c388e6f
+# %% ../nbs/12b_shards.ipynb #16af882a
 INDEX = "shards.json"
 
 
 def index_shard(file: Path) -> list[dict]:
-    "Samples of a tar file: key, where each begins and ends, and of each picture name and place."
+    "Samples of a tar file: key, place, a sum to check them by, name and place of each picture."
     samples: list[dict] = []
     with tarfile.open(file) as tar:
         for member in tar:
@@ -88,6 +89,10 @@ def index_shard(file: Path) -> list[dict]:
             else:
                 sample["pictures"][name] = [member.offset_data, member.size]
             sample["end"] = member.offset_data + member.size
+    with open(file, "rb") as tar:
+        for sample in samples:
+            tar.seek(sample["start"])
+            sample["sum"] = zlib.crc32(tar.read(sample["end"] - sample["start"]))
     return samples
 
 # %% ../nbs/12b_shards.ipynb #7b3947fd
@@ -190,37 +195,35 @@ def read_index(root: str) -> dict:
         ) from None
     return index
 
-# %% ../nbs/12b_shards.ipynb #087282cb
+# %% ../nbs/12b_shards.ipynb #5df2acea
 class ShardReader:
     "Gets bytes and pictures of samples; knows `root`, `places` (shard, sample) and `size`."
 
     held: tuple[int, bytes] = (-1, b"")  # the sample that was read last
 
     def fetch(self, number: int) -> bytes:
-        "All bytes of a sample, in one read."
+        "All bytes of a sample, in one read. Raises InputError where one of them is wrong."
         shard, sample = self.places[number]
         if self.held[0] != number:
             # Asked for here, so that each worker has a connection of its own.
             files, path = fsspec.core.url_to_fs(f"{self.root}/{shard}")
-            self.held = (number, files.cat_file(path, sample["start"], sample["end"]))
+            data = files.cat_file(path, sample["start"], sample["end"])
+            if zlib.crc32(data) != sample["sum"]:
+                raise InputError(f"{path}: sample {sample['key']} is damaged; copy it anew")
+            self.held = (number, data)
         return self.held[1]
 
     def read(self, frame: Frame) -> np.ndarray:
         "A picture, RGB uint8, made a little larger than the crop."
         data = self.fetch(frame.sample)[frame.start : frame.start + frame.size]
         rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if rgb is None:
-            shard, sample = self.places[frame.sample]
-            raise InputError(
-                f"{self.root}/{shard}: sample {sample['key']} is damaged; copy it anew"
-            )
         scale = 1.15 * max(self.size[0] / rgb.shape[0], self.size[1] / rgb.shape[1])
         shape = [round(n * scale) for n in rgb.shape[1::-1]]
         return cv2.resize(
             rgb, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
 
-# %% ../nbs/12b_shards.ipynb #64178c19
+# %% ../nbs/12b_shards.ipynb #e1af2116
 class ShardedClips(ShardReader, ClipFolder):
     """Clips in shards, `root` a folder or a URL: items as those of `ClipFolder`.
 
@@ -236,7 +239,8 @@ class ShardedClips(ShardReader, ClipFolder):
             raise InputError(f"{root}: a sample has {held} frames, not {frames}; pack more of them")
         self.frames, self.stride, self.augment = frames, 1, augment
         self.size = (size, size) if isinstance(size, int) else tuple(size)
-        self.exemplar_probability, self.left_out = 0.7, self.index["left_out"]
+        self.exemplar_probability, self.missing = 0.7, 0
+        self.left_out = self.index["left_out"]
         self.places = [(s, x) for s, xs in self.index["shards"].items() for x in xs]
         self.clips = [self._piece(number, x) for number, (_, x) in enumerate(self.places)]
         self.items = [(clip, 0, 1) for clip in self.clips]
