@@ -35,7 +35,7 @@ from .losses import FusionLoss, SwinFeatures
 from .system import FusionSystem
 from .training import color_part
 
-# %% ../nbs/12b_shards.ipynb #f9546274
+# %% ../nbs/12b_shards.ipynb #9a721921
 def frame_bytes(path: Path, longest: int | None = None, quality: int = 95) -> bytes:
     "A frame as the bytes of a JPEG: a JPEG's own, unless it must be made smaller (`longest` side)."
     if longest is None and path.suffix.lower() in (".jpg", ".jpeg"):
@@ -59,10 +59,12 @@ def samples_of(
     a table names go along.
     """
     count = 0
+    above = os.path.commonpath([Path(clip.name).parent for clip in clips.clips])
     for clip in clips.clips:
+        name = Path(clip.name).relative_to(above).as_posix()
         last = len(clip.files) - frames
         for first in [*range(0, last, frames), last]:
-            sample = {"__key__": f"{count:08d}", "json": {"clip": clip.name, "first": first}}
+            sample = {"__key__": f"{count:08d}", "json": {"clip": name, "first": first}}
             for i, path in enumerate(clip.files[first : first + frames]):
                 sample[f"{i:03d}.jpg"] = frame_bytes(path, longest, quality)
             known = clip.references.get(clip.files[first].stem)
@@ -318,7 +320,7 @@ class SampleCost:
     operations: float  # forward and backward
     exchanged_megabytes: float  # gradients of a step
 
-# %% ../nbs/12b_shards.ipynb #b3efb985
+# %% ../nbs/12b_shards.ipynb #b709fee7
 @dataclass
 class Sheet:
     "An epoch of `samples` sequences on some GPUs; `rate`: operations a second of one, as measured."
@@ -343,9 +345,9 @@ class Sheet:
             "hours an epoch": hours,
             "data, GB an hour": speed * 3600 * self.cost.megabytes / 1e3,
             "network in, MB/s": speed * self.cost.megabytes,
-            # A ring sends each gradient out once and the mean once, whatever the number of GPUs.
+            # In a ring each GPU sends almost two times its gradients, whatever their number.
             "network between, MB/s a GPU": (
-                0.0 if self.gpus == 1 else 2 * steps * self.cost.exchanged_megabytes
+                2 * (self.gpus - 1) / self.gpus * steps * self.cost.exchanged_megabytes
             ),
             "storage, GB": self.samples * self.cost.megabytes / 1e3,
             "cores to read": speed * self.cost.seconds_to_read,
