@@ -4,8 +4,8 @@
 __all__ = ['CPU', 'PATIENCE', 'DTYPES', 'PEAK', 'app', 'clock_for', 'timed', 'median_seconds', 'yardstick', 'scene', 'parts_of',
            'film_seconds', 'Cost', 'frame_costs', 'exact', 'in_half', 'networks_of', 'best_dtype', 'speed_up',
            'compile_parts', 'overlapped', 'peak_of_process', 'held_by_process', 'system_for', 'colour_frames',
-           'peak_megabytes', 'window', 'slope', 'exemplar_growth', 'memory_growth', 'ceilings', 'Ledger', 'Roof',
-           'roofline', 'machine', 'parse_size', 'quality', 'add_run', 'measure', 'command', 'main', 'Archive']
+           'peak_megabytes', 'early_and_late', 'slope', 'exemplar_growth', 'memory_growth', 'ceilings', 'Ledger',
+           'Roof', 'roofline', 'machine', 'parse_size', 'quality', 'add_run', 'measure', 'command', 'main', 'Archive']
 
 # %% ../nbs/12_scale.ipynb #a332e02e
 import copy
@@ -279,7 +279,7 @@ def held_by_process() -> float:
     "The memory that this process holds now, in MB."
     return _kept_by_linux("VmRSS")
 
-# %% ../nbs/12_scale.ipynb #482f52c5
+# %% ../nbs/12_scale.ipynb #075f1ee1
 def system_for(preset: str, mode: str = "float32") -> FusionSystem:
     "The system to measure: `tiny` as shipped, `base` with random weights. mode: DTYPE[+compile]."
     flow = MemFlow() if preset == "base" else None
@@ -291,18 +291,12 @@ def system_for(preset: str, mode: str = "float32") -> FusionSystem:
 
 
 @torch.inference_mode()
-def colour_frames(
-    preset: str, size: tuple[int, int], frames: int, mode: str = "float32"
-) -> tuple[list[float], list[float]]:
-    "Colour a stream; gives seconds and MB held at each frame. No two frames are kept."
+def colour_frames(preset: str, size: tuple[int, int], frames: int, mode: str = "float32") -> None:
+    "Colour a stream of `frames` frames that never stand in memory together."
     lab = scene(*size, CPU, frames=2)
     stream = (lab[t % 2][None, :1] for t in range(frames))
-    outputs = system_for(preset, mode).stream(stream, lab[:1])
-    seconds, held = [], []
-    for _ in range(frames):
-        seconds.append(timed(lambda: next(outputs)))
-        held.append(held_by_process())
-    return seconds, held
+    for _ in system_for(preset, mode).stream(stream, lab[:1]):
+        pass
 
 
 def peak_megabytes(
@@ -316,10 +310,26 @@ def peak_megabytes(
     before, after = map(float, done.stdout.split()[-2:])
     return before, after
 
-# %% ../nbs/12_scale.ipynb #af04bdeb
-def window(values: list[float], frame: int, half: int = 10) -> float:
-    "Median of the values around a frame (from number 2 on: the first two are not like the rest)."
-    return float(np.median(values[max(2, frame - half) : frame + half + 1]))
+# %% ../nbs/12_scale.ipynb #6335ad98
+@torch.inference_mode()
+def early_and_late(preset: str, size: tuple[int, int], late: int = 500, count: int = 21) -> dict:
+    """Seconds of `count` frames around number `late` of a stream, and of the first frames of a
+    fresh one (from number 2 on), in turns; and the MB held at each frame of the long stream."""
+    lab, system = scene(*size, CPU, frames=2), system_for(preset)
+
+    def stream() -> Iterator[object]:
+        frames = (lab[t % 2][None, :1] for t in range(10**9))
+        return system.stream(frames, lab[:1])
+
+    held, old, new = [], stream(), stream()
+    for _ in range(late - count // 2):
+        next(old)
+        held.append(held_by_process())
+    next(new), next(new)
+    turns = [(timed(lambda: next(new)), timed(lambda: next(old))) for _ in range(count)]
+    early, after = (list(x) for x in zip(*turns, strict=True))
+    held.append(held_by_process())
+    return {"size": f"{size[1]}x{size[0]}", "early": early, "late": after, "held_mb": held}
 
 # %% ../nbs/12_scale.ipynb #f90a9f79
 def slope(sizes: list[float], values: list[float]) -> float:
@@ -480,7 +490,7 @@ def add_run(file: Path, run: dict) -> None:
     part.write_text(json.dumps({"runs": [*runs, run]}, indent=1) + "\n")
     part.replace(file)
 
-# %% ../nbs/12_scale.ipynb #f3c5a630
+# %% ../nbs/12_scale.ipynb #70017209
 def measure(
     preset: str,
     mode: str,
@@ -512,9 +522,7 @@ def measure(
     if "quality" in what:
         run["quality"] = quality(preset, mode)
     if "stream" in what:
-        seconds, held = colour_frames(preset, sizes[0], 520, mode)
-        run["stream"] = {"size": f"{sizes[0][1]}x{sizes[0][0]}"}
-        run["stream"] |= {"seconds": [round(s, 5) for s in seconds], "held_mb": held}
+        run["stream"] = early_and_late(preset, sizes[0])
     return run
 
 # %% ../nbs/12_scale.ipynb #1950f2fc
