@@ -94,7 +94,9 @@ class SystemOptions:
 class DataOptions:
     "What it is trained on, and how much of it at once."
 
-    dataset: str | None = _option(None, "ROOT[,ROOT]: folders of clips, or URL of shards; none: synthetic")
+    dataset: str | None = _option(
+        None, "ROOT[,ROOT]: folders of clips, or URL of shards; none: synthetic"
+    )
     imagenet: str | None = _option(None, "folder of the exemplars that a dataset's CSV names")
     on_missing: str = _option("error", "an exemplar of the CSV is missing: error, or skip it")
     validation: str | None = _option(None, "ROOT[,ROOT]: clips to validate on; none: embedded")
