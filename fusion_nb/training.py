@@ -94,7 +94,9 @@ class SystemOptions:
 class DataOptions:
     "What it is trained on, and how much of it at once."
 
-    dataset: str | None = _option(None, "ROOT[,ROOT]: folders of clips; none: synthetic clips")
+    dataset: str | None = _option(
+        None, "ROOT[,ROOT]: folders of clips, or URL of shards; none: synthetic"
+    )
     imagenet: str | None = _option(None, "folder of the exemplars that a dataset's CSV names")
     on_missing: str = _option("error", "an exemplar of the CSV is missing: error, or skip it")
     validation: str | None = _option(None, "ROOT[,ROOT]: clips to validate on; none: embedded")
@@ -255,8 +257,12 @@ class ClipStream(Dataset):
 # %% ../nbs/09_training.ipynb #57ca08eb
 def training_clips(config: TrainConfig) -> ClipStream:
     "The stream that `config` asks for: clips from disk, synthetic ones, or a mixture."
+    from fusion_nb.shards import ShardedClips, is_sharded  # of a later lesson, 12b
+
     clips = synthetic = None
-    if config.dataset:
+    if config.dataset and is_sharded(config.dataset):
+        clips = ShardedClips(config.dataset, config.frames, config.size)
+    elif config.dataset:
         exemplars = {"imagenet": config.imagenet, "on_missing": config.on_missing}
         clips = ClipFolder(config.dataset, config.frames, config.size, **exemplars)
     if clips is None or config.synthetic > 0:

@@ -1,0 +1,119 @@
+"""Two processes train on shards, are killed in the middle of an epoch, and go on.
+
+All samples of an epoch are seen once, by one process or the other, and the run that was killed sees
+what it would have seen. The shards are read from a URL.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from test_resume import write_micro_system
+
+from fusion_nb import training
+from fusion_nb.clips import InputError, synthetic_clip, write_picture
+from fusion_nb.shards import ShardedClips, write_shards
+from fusion_nb.training import ClipStream, TrainConfig, train
+
+SAMPLES, BATCH, PROCESSES = 16, 2, 2
+LAP = SAMPLES // (BATCH * PROCESSES)  # steps in an epoch: 4
+KILLED, SAVED, STEPS = 6, 5, 2 * LAP  # killed after so many steps, one after the last checkpoint
+
+
+def write_clips(folder: Path) -> None:
+    for c in range(SAMPLES // 2):
+        for t, frame in enumerate(synthetic_clip(frames=6, size=(40, 40), seed=c).rgb):
+            write_picture(folder / f"clip{c}" / f"{t:05d}.jpg", frame)
+
+
+def run(folder: Path, log: str, resume: bool) -> None:
+    "What each process does: train, and write down each sample when it is read."
+    rank, read, step = os.environ.get("RANK", "0"), ClipStream.__getitem__, training.training_step
+    file = open(folder / f"{log}.{rank}", "w", buffering=1)
+
+    def reading(stream: ClipStream, place: int) -> dict:
+        item = read(stream, place)
+        file.write(f"{place} {item['name']}\n")
+        return item
+
+    def stepping(run, batches) -> dict:
+        row = step(run, batches)
+        if not resume and run.step + 1 > KILLED:
+            os._exit(9)
+        return row
+
+    ClipStream.__getitem__, training.training_step = reading, stepping
+    config = dict(frames=2, size=32, validation_frames=2, validation_size=32, cpu=True)
+    config |= dict(batch_size=BATCH, epochs=2, save_every=SAVED, init=str(folder / "micro"))
+    dataset = f"file://{folder / 'shards'}"
+    train(TrainConfig(name="run", runs=str(folder), dataset=dataset, resume=resume, **config))
+
+
+def launch(folder: Path, log: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    command += ["--num_processes", str(PROCESSES), "--num_machines", "1"]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    return subprocess.run(
+        [*command, __file__, str(folder), log],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+    )
+
+
+def samples(folder: Path, log: str) -> dict[int, str]:
+    "What was read, by place in the stream; no process reads what another has."
+    lines = [x for r in range(PROCESSES) for x in (folder / f"{log}.{r}").read_text().splitlines()]
+    read = dict((int(place), name) for place, name in (line.split(" ", 1) for line in lines))
+    assert len(read) == len(lines)
+    return read
+
+
+def test_two_processes_see_each_sample_once_and_go_on_from_the_middle(tmp_path):
+    write_micro_system(tmp_path)
+    write_clips(tmp_path / "clips")
+    index = write_shards(tmp_path / "clips", tmp_path / "shards", frames=3, megabytes=0.01)
+    assert len(index["shards"]) > 1 and sum(map(len, index["shards"].values())) == SAMPLES
+
+    killed = launch(tmp_path, "killed")
+    assert killed.returncode != 0
+    resumed = launch(tmp_path, "resumed")
+    assert resumed.returncode == 0, resumed.stdout
+
+    before, after = samples(tmp_path, "killed"), samples(tmp_path, "resumed")
+    size = BATCH * PROCESSES
+    assert set(before) == set(range((KILLED + 1) * size)), killed.stdout
+    assert set(after) == set(range(SAVED * size, STEPS * size))  # on from the checkpoint
+    again = set(before) & set(after)  # what was seen after it counts for nothing: it is seen again
+    assert again and all(before[place] == after[place] for place in again)
+    seen = before | after
+    for lap in range(2):
+        names = [seen[place] for place in range(lap * SAMPLES, (lap + 1) * SAMPLES)]
+        pieces = Counter(name.rsplit(":", 1)[0] for name in names)
+        assert len(pieces) == SAMPLES and set(pieces.values()) == {1}
+
+
+def test_bad_shards_are_said_in_one_line(tmp_path):
+    write_clips(tmp_path / "clips")
+    write_shards(tmp_path / "clips", tmp_path / "shards", frames=3)
+    with pytest.raises(InputError, match="is there already"):
+        write_shards(tmp_path / "clips", tmp_path / "shards", frames=3)
+    with pytest.raises(InputError, match="pack more"):
+        ShardedClips(tmp_path / "shards", frames=4, size=32)
+    with pytest.raises(InputError, match=r"shards\.json"):
+        ShardedClips("file://" + str(tmp_path / "nowhere"))
+    shard = tmp_path / "shards" / "clips-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:3000])
+    with pytest.raises(InputError, match="damaged"):
+        ShardedClips(tmp_path / "shards", frames=2, size=32)[SAMPLES - 1]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run(Path(sys.argv[1]), sys.argv[2], resume=sys.argv[2] == "resumed")
