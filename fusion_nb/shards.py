@@ -29,7 +29,14 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from .benchmark import Ledger, machine, peak_of_process, system_for, timed
-from .clips import ClipFolder, InputError, motorcycle_clip, read_picture, write_picture
+from fusion_nb.clips import (
+    ClipFolder,
+    InputError,
+    _SeededDataset,
+    motorcycle_clip,
+    read_picture,
+    write_picture,
+)
 from .color import rgb_to_lab
 from .losses import FusionLoss, SwinFeatures
 from .system import FusionSystem
@@ -234,7 +241,7 @@ class ShardedClips(ShardReader, ClipFolder):
     """
 
     def __init__(self, root: str | Path, frames: int = 4, size=128, augment=True, seed=0):
-        super(ClipFolder, self).__init__(seed)
+        _SeededDataset.__init__(self, seed)  # no folders to look through
         self.root, self.index = str(root).rstrip("/"), read_index(str(root).rstrip("/"))
         if frames > self.index["frames"]:
             held = self.index["frames"]
