@@ -33,6 +33,7 @@ from torch.utils.flop_counter import flop_registry
 
 from .clips import InputError, iterate_video, motorcycle_clip, project_path, write_video
 from .color import lab_to_picture, rgb_to_lab
+from .colorize import has_bfloat16
 from .memflow import FlowMemory, MemFlow
 from .system import FusionSystem, shrink, there_and_back
 
@@ -186,7 +187,7 @@ def best_dtype(device: torch.device = CPU) -> str:
     "The fastest of the precisions that are exact enough, on this device."
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+    return "bfloat16" if has_bfloat16() else "float32"
 
 
 def speed_up(

@@ -5,7 +5,7 @@ __all__ = ['PICTURE_SUFFIXES', 'CODECS', 'ACCURATE', 'FOCAL', 'CENTER', 'OFFSET'
            'read_picture', 'write_picture', 'VideoWriter', 'write_video', 'upright_rgb', 'VideoInfo', 'video_info',
            'decode_video', 'iterate_video', 'iterate_clip', 'read_clip', 'Layer', 'SyntheticScene', 'SyntheticClip',
            'random_scene', 'synthetic_clip', 'MotorcycleScene', 'motorcycle_clip', 'demo_clip', 'SyntheticClips',
-           'ClipFolder']
+           'cover', 'ClipFolder']
 
 # %% ../nbs/01_clips.ipynb #bab1be8b
 import csv
@@ -927,6 +927,15 @@ def _references_of(root: Path, clips: dict, imagenet: Path, skip: bool) -> tuple
     return found, missing
 
 # %% ../nbs/01_clips.ipynb #2e872d81
+def cover(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An RGB picture `h x w x 3` scaled to a little more than `size` (height, width) on both sides,
+    so that a crop of that size has places to choose from."""
+    scale = 1.15 * max(size[0] / picture.shape[0], size[1] / picture.shape[1])
+    shape = [round(n * scale) for n in picture.shape[1::-1]]
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(picture, shape, interpolation=method)
+
+
 class _FrameCache:
     """Decoded pictures, scaled to cover a size, kept in memory up to a bound."""
 
@@ -937,12 +946,7 @@ class _FrameCache:
         if path in self.kept:
             self.kept.move_to_end(path)
             return self.kept[path]
-        picture = read_picture(path)
-        # A little larger than the crop, so that there is something to choose.
-        scale = 1.15 * max(self.size[0] / picture.shape[0], self.size[1] / picture.shape[1])
-        shape = [round(n * scale) for n in picture.shape[1::-1]]
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        picture = cv2.resize(picture, shape, interpolation=method)
+        picture = cover(read_picture(path), self.size)
         self.kept[path] = picture
         self.bytes += picture.nbytes
         while self.bytes > self.max_bytes and len(self.kept) > 1:

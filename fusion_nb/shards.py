@@ -33,6 +33,7 @@ from fusion_nb.clips import (
     ClipFolder,
     InputError,
     _SeededDataset,
+    cover,
     motorcycle_clip,
     read_picture,
     write_picture,
@@ -226,11 +227,7 @@ class ShardReader:
         "A picture, RGB uint8, made a little larger than the crop."
         data = self.fetch(frame.sample)[frame.start : frame.start + frame.size]
         rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        scale = 1.15 * max(self.size[0] / rgb.shape[0], self.size[1] / rgb.shape[1])
-        shape = [round(n * scale) for n in rgb.shape[1::-1]]
-        return cv2.resize(
-            rgb, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        )
+        return cover(rgb, self.size)
 
 # %% ../nbs/12b_shards.ipynb #e1af2116
 class ShardedClips(ShardReader, ClipFolder):

@@ -501,7 +501,9 @@ class SavedSystem(GuidedTraining):
         parts = file.with_suffix(".part"), config.with_suffix(".part")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_file({k: v.clone() for k, v in self.state_dict().items()}, parts[0])
+            whole = torch.contiguous_format  # whatever layout the weights have now
+            state = {k: v.clone(memory_format=whole) for k, v in self.state_dict().items()}
+            save_file(state, parts[0])
             parts[1].write_text(json.dumps(checkpoint_config(self), indent=1) + "\n")
             os.replace(parts[0], file)
             os.replace(parts[1], config)
