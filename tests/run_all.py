@@ -3,6 +3,7 @@
 lint and format      ruff, notebooks included
 export               the package equals what the notebooks export, from an empty folder
 clean                the stored notebooks are clean, have outputs and stay small
+exercises            three or more a lesson, each with a stub, and a folded solution that runs
 lessons              every lesson top to bottom, as nbdev_test runs it
 lessons on package   every lesson's own cells against the exported package
 tests/               what a notebook cannot test
@@ -11,6 +12,7 @@ tests/               what a notebook cannot test
 import filecmp
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -113,6 +115,32 @@ def check_clean() -> None:
         report(f"stored outputs of {path.stem}", bool(outputs) and not wrong and small, detail)
 
 
+def exercise_faults(cells: list[dict]) -> list[str]:
+    "What is wrong with a lesson's exercises: three with a stub each and a folded solution that runs."
+    sources = ["".join(c["source"]) for c in cells]
+    first = next((i for i, s in enumerate(sources) if s.startswith("## Exercises")), len(cells))
+    after = range(first + 1, len(cells))
+    last = next((i for i in after if sources[i].startswith("## ")), len(cells))
+    tasks = [i for i in range(first, last) if re.match(r"\*\*\d+\.", sources[i])]
+    faults, solved = [], 0
+    for begin, end in zip(tasks, [*tasks[1:], last], strict=True):
+        code = [i for i in range(begin, end) if cells[i]["cell_type"] == "code"]
+        if not code or not sources[code[0]].startswith("#| eval: false"):
+            faults.append(f"no stub under {sources[begin][:40]!r}")
+        folded = [cells[i]["metadata"].get("jupyter", {}).get("source_hidden") for i in code[1:]]
+        solved += bool(folded)
+        if not all(folded):
+            faults.append(f"a solution of {sources[begin][:40]!r} is not folded")
+    return faults if solved >= 3 else [*faults, f"{solved} exercises with a solution that runs"]
+
+
+def check_exercises() -> None:
+    for path in LESSONS:
+        if path.stem[0].isdigit():
+            faults = exercise_faults(json.loads(path.read_text())["cells"])
+            report(f"exercises of {path.stem}", not faults, "\n".join(faults))
+
+
 def check_lessons() -> None:
     "Two lessons at a time with one thread each: faster on two cores than one lesson with two."
     jobs = []
@@ -162,6 +190,7 @@ if __name__ == "__main__":
     check("lesson map", sys.executable, ROOT / "tests/lesson_map.py", "--check")
     check_export()
     check_clean()
+    check_exercises()
     check_lessons()
     check_tests()
     print(f"{(time.time() - began) / 60:.1f} minutes", *failures, sep="\n  ")

@@ -320,7 +320,7 @@ def choose_cases(page, box) -> None:
     shows(box, 0, "side by side", frame)
     views = box.locator("figure").count()
     shot(box, "inspector_of_the_system")
-    box.get_by_label("Checkpoint").select_option("match alone")
+    box.get_by_label("Checkpoint").select_option("match's offer")
     shows(box, 2, "side by side", frame)
     assert box.locator("figure").count() < views
     box.get_by_label("Clip").select_option("synthetic")
