@@ -124,10 +124,13 @@ def write_picture(path, picture: np.ndarray) -> None:
     path = Path(path)
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         raise InputError(f"{path}: unknown kind of picture; name it .png or .jpg")
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"expected uint8 H x W x 3, got {picture.dtype} {picture.shape}")
     part = _part_of(path)
     try:
         with _write_errors(path):
-            Image.fromarray(np.asarray(picture)).save(part)
+            Image.fromarray(picture).save(part)
             os.replace(part, path)
     finally:
         if part.exists():
@@ -424,6 +427,8 @@ def iterate_clip(path, start: int = 0, max_frames: int | None = None) -> Iterato
 
 def read_clip(path, max_frames: int | None = None, start: int = 0) -> np.ndarray:
     """A clip in memory, RGB uint8 `T x H x W x 3`: see `iterate_clip`. Raises InputError."""
+    if start < 0:
+        raise ValueError(f"frames are counted from 0, so start cannot be {start}")
     frames = list(iterate_clip(path, start, max_frames))
     if not frames:
         raise InputError(f"{path}: has no frame number {start}; start earlier")
@@ -639,6 +644,8 @@ def synthetic_clip(
     photos: RGB uint8 pictures, or a folder of them (default: `embedded_photos()`).
     pieces: cut-outs in front.
     """
+    if frames < 1:
+        raise ValueError(f"a clip has at least one frame, not {frames}")
     scene = random_scene(_photo_list(photos), size, np.random.default_rng(seed), pieces)
     return _clip(scene, range(frames))
 

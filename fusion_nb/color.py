@@ -130,8 +130,10 @@ def show_images(
     size = (width * ncols, (height + 0.25) * nrows)
     figure, axes = plt.subplots(nrows, ncols, figsize=size, squeeze=False)
     for axis in axes.flat:
-        axis.axis("off")
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set(color="0.8", visible=False)
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+        axis.spines[:].set_visible(True)  # where a white border would vanish into the page
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
         axis.set_title(title, fontsize=9)
     figure.tight_layout(pad=0.4)

@@ -89,8 +89,7 @@ def lookup_window(volume: Tensor, centres: Tensor, radius: int) -> Tensor:
     steps = torch.arange(-radius, radius + 2, device=volume.device)
     x, y = (corner.long()[:, :, None] + steps).unbind(1)  # Q x (2 radius + 2)
     inside = ((x >= 0) & (x < w))[:, :, None] & ((y >= 0) & (y < h))[:, None, :]
-    index = y.clamp(0, h - 1)[:, None, :] + 0
-    index = index * w + x.clamp(0, w - 1)[:, :, None]
+    index = y.clamp(0, h - 1)[:, None, :] * w + x.clamp(0, w - 1)[:, :, None]
     values = volume.flatten(1).gather(1, index.flatten(1)).view(index.shape) * inside
     fx, fy = (centres - corner)[:, :, None, None].unbind(1)
     values = torch.lerp(values[:, :-1], values[:, 1:], fx)
@@ -468,7 +467,7 @@ def refine_flow(
     reader = MemoryReader(source.query, keys, past.values, config.store_limit)
     settings = config.levels, config.radius, config.store_limit - reader.stored
     correlation = Correlation(source.matching, target.matching, *settings)
-    for _ in range(iters or config.iters):
+    for _ in range(config.iters if iters is None else iters):
         # each iteration learns its own step; the layout must be that of the features
         flow = flow.detach().contiguous(memory_format=torch.channels_last)
         found = correlation(pixels + flow)
@@ -494,6 +493,10 @@ class MemFlow(FrameNetwork):
         """After each iteration the flow at an eighth and the hidden state, as `upsample` takes."""
         if source.size != target.size:
             raise ValueError(f"the source is {source.size}, the target {target.size}")
+        if iters is not None and iters < 1:
+            raise ValueError(f"iters is the number of refinements, at least 1, not {iters}")
+        if init is not None and init.shape[2:] != source.size:
+            raise ValueError(f"init is {tuple(init.shape[2:])}, the source {source.size}")
         if init is not None:
             pad = padding(source.size, self.config.levels)
             init = F.avg_pool2d(F.pad(init, pad, mode="replicate"), 8) / 8
@@ -668,16 +671,20 @@ class FlowTraining:
 
     def save(self, path: str | Path) -> None:
         """Write everything; the file gets its name when it is whole."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         parts = dict(model=self.model.state_dict(), optimizer=self.optimizer.state_dict())
         torch.save({**parts, "errors": self.errors}, f"{path}.part")
         os.replace(f"{path}.part", path)
 
     def load(self, path: str | Path) -> None:
-        """Go on from a file that `save` wrote."""
-        state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.errors = state["errors"]
+        """Go on from a file that `save` wrote. Raises InputError."""
+        try:
+            state = torch.load(path, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.errors = state["errors"]
+        except Exception as error:  # a damaged file can break the reader anywhere
+            raise InputError(f"{path}: no state of this training; delete it") from error
 
 # %% ../nbs/04_memflow.ipynb #f2d9364a
 def train_tiny_flow(
