@@ -151,12 +151,12 @@ class LeanUNet(nn.Module):
         self.up = nn.ModuleList([nn.Conv2d(2 * c, c, 1) for c in (2 * w, w)])
         self.decoder = nn.ModuleList([ResidualBlock(2 * w), ResidualBlock(w)])
         self.head = silent(nn.Conv2d(w, 4 * out_channels, 3, padding=1))
-        self.to(memory_format=torch.channels_last)  # quicker for narrow layers, on CPU and GPU
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         x = F.pixel_unshuffle(pad_to(x, 8), 2)  # B x 4 C x H/2 x W/2
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))  # B x w x H/2 x W/2
+        x = x.contiguous(memory_format=torch.channels_last)  # quicker for so few channels
+        x = self.stem(x)  # B x w x H/2 x W/2
         skips = []
         for block, down in zip(self.encoder, self.down, strict=True):
             skips.append(block(x))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from .clips import InputError, embedded_photos
 from .color import rgb_to_lab
@@ -153,7 +154,7 @@ class Gray:
 class Colored:
     """A `Gray` frame with its colours at working size, ab `h x w x 2`; how well the exemplar covered
     it (the match's score), and whether that is weak; whether a scene begins with it; whether it is
-    known: an exemplar is this very frame."""
+    known: an exemplar is this very frame; the number of the exemplar that it was coloured after."""
 
     gray: Gray
     ab: np.ndarray
@@ -161,6 +162,7 @@ class Colored:
     cut: bool
     known: bool = False
     weak: bool = False
+    exemplar: int = 0
 
     def picture(self, saturation: float = 1.0, bits: int = 8) -> np.ndarray:
         """RGB `H x W x 3` in full size, uint8 or uint16, with the L of the film."""
@@ -241,6 +243,8 @@ class Settings:
     look_back: int = 120
 
     def __post_init__(self):
+        if self.size is not None and not isinstance(self.size, int):
+            raise InputError(f"size {self.size!r}: give a number of pixels")
         if self.size is not None and self.size < 16:
             raise InputError(f"size {self.size}: is too small, give 16 or more")
         if not 0 <= self.propagation <= 1:
@@ -266,7 +270,10 @@ class Exemplars:
     """
 
     def __init__(self, system: FusionSystem, pictures: Sequence[np.ndarray], trust=None):
-        self.system, self.pictures, self.trust = system, list(pictures), trust
+        self.system, self.pictures = system, list(pictures)
+        self.trust = None if trust is None else np.asarray(trust, np.float32)
+        if self.trust is not None and self.trust.ndim != 2:
+            raise InputError(f"the mask of trust is {self.trust.shape}; give H x W, from 0 to 1")
         self.device = next(system.parameters()).device
         self.references: list[Reference] = []
 
@@ -301,6 +308,7 @@ class Painter:
         self.system, self.settings = system, settings
         self.device = next(system.parameters()).device
         self.longest = settings.size or SIZES[system.preset]
+        self.progress = False  # whether work that holds up the frames is shown
 
     def tensor(self, gray: Gray) -> Tensor:
         """A frame's normalised L, `1 x 1 x h x w`, continued at its borders where it is tiny."""
@@ -393,14 +401,19 @@ class Shot:
     def color(self, gray: Gray, cut: bool, known: Tensor | None) -> Colored:
         ab, score, self.state = self.painter.step(gray, self.state, self.reference, known)
         weak = known is None and score < self.reference.weak
-        return Colored(gray, ab, score, cut, known is not None, weak)
+        number = next(n for n, r in enumerate(self.exemplars.references) if r is self.reference)
+        return Colored(gray, ab, score, cut, known is not None, weak, number)
 
     def blend_back(self, waiting: Sequence[Colored], key: Gray, known: Tensor) -> None:
         """Colour the frames before a known one backwards from it, and blend: the nearer, the more."""
         step, state = self.painter.step, self.painter.system.start(self.reference.encoded)
         *_, state = step(key, state, self.reference, known)
         whole = bool(waiting) and waiting[0].gray.number == self.start
-        for n, frame in reversed(list(enumerate(waiting, 1))):
+        frames = reversed(list(enumerate(waiting, 1)))
+        show = dict(
+            total=len(waiting), unit="frame", leave=False, disable=not self.painter.progress
+        )
+        for n, frame in tqdm(frames, desc=f"backwards from frame {key.number}", **show):
             ab, score, state = step(frame.gray, state, self.reference)
             share = n / (len(waiting) + 1)
             if not self.known:  # nothing certain lies before: only the joint has to be smooth
@@ -417,6 +430,9 @@ class ShotPainter:
 
     def __init__(self, painter: Painter, exemplars: Exemplars, bound: dict[int, int] | None = None):
         self.painter, self.exemplars, self.bound = painter, exemplars, dict(bound or {})
+        for frame, number in self.bound.items():
+            if not 0 <= number < len(exemplars.pictures):
+                raise InputError(f"frame {frame} is bound to exemplar {number}; there is none")
         self.before = self.shot = None
 
     @torch.inference_mode()

@@ -1144,8 +1144,10 @@ def finish(run: Run, ended: str) -> TrainResult:
     gain = after["fused"]["psnr"] - max(after["match alone"]["psnr"], run.before["fused"]["psnr"])
     for line in advise(run.config, gain=gain):
         say(run, line)
-    left = "best/ (for FusionSystem.from_pretrained), metrics.jsonl, result.png, side_by_side.mp4"
-    say(run, f"\n{run.folder}: {left}")
+    say(run, f"\n{run.folder}: best/, metrics.jsonl, result.png, side_by_side.mp4")
+    say(run, f"colour with it: fusion_colorize FILM STILL -o OUT.mp4 --system {best}")
+    if run.config.dataset and not run.config.validation:
+        say(run, "measured on the embedded clip; --validation CLIPS measures on your own")
     history = read_metrics(run.folder / "metrics.jsonl")
     return TrainResult(run.folder, best, run.step, ended, run.before, after, history)
 
@@ -1172,6 +1174,9 @@ def command(context: typer.Context, **options) -> None:
     except (InputError, NotFinite) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped: the same command with --resume and its --name goes on", err=True)
+        raise typer.Exit(130) from None
     except torch.OutOfMemoryError:
         flags = "--batch_size 1, --bptt 2, a smaller --size, or --mixed_precision bf16"
         typer.echo(f"error: the GPU's memory is too small for this: try {flags}", err=True)

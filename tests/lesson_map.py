@@ -23,6 +23,8 @@ def lessons() -> list[dict]:
         title, _, rest = next(s for kind, s in cells if kind == "markdown").partition("\n")
         module = next(re.search(r"default_exp (\w+)", s)[1] for _, s in cells if "default_exp" in s)
         promise = rest.strip().split("\n\n")[0].replace("\n", " ")
+        promise = re.sub(r"(?i)^.*?\byou (can|will be able to) ", "", promise)
+        promise = promise[0].upper() + promise[1:]
         rows.append(
             {"file": path.name, "title": title.lstrip("# "), "builds": promise, "module": module}
         )
@@ -32,7 +34,7 @@ def lessons() -> list[dict]:
 def table(folder: str) -> str:
     "The lesson map in Markdown; links are relative to `folder`."
     minutes = json.loads((ROOT / "nbs" / "minutes.json").read_text())
-    lines = ["| lesson | what you build | module | minutes |", "|---|---|---|---|"]
+    lines = ["| lesson | after it you can | module | minutes |", "|---|---|---|---|"]
     for r in lessons():
         name = re.sub(r"^(\d+\w?)\s*[·:.]?\s*", r"\1 · ", r["title"])
         lines.append(
