@@ -210,6 +210,8 @@ class VideoWriter:
 
     def __init__(self, path, fps=25, codec: str = "h264", quality: int = 18):
         self.path = _checked_output(Path(path), codec)
+        if fps <= 0 or not 0 <= quality <= 51:
+            raise ValueError(f"fps is above 0 and quality from 0 to 51, not {fps} and {quality}")
         self.part = _part_of(self.path)
         self.film = _Encoder(self.part, codec, Fraction(fps).limit_denominator(1001), quality)
 
@@ -629,7 +631,10 @@ def _photo_list(photos) -> list[np.ndarray]:
         photos = embedded_photos()
     if isinstance(photos, (str, Path)):
         return [read_picture(path) for path in _frame_files(_existing(photos))]
-    return list(photos.values() if isinstance(photos, dict) else photos)
+    photos = list(photos.values() if isinstance(photos, dict) else photos)
+    if not photos:
+        raise ValueError("no photos: give at least one picture")
+    return photos
 
 
 def synthetic_clip(
@@ -783,7 +788,7 @@ class MotorcycleScene:
 
     `picture(t)` and `flow(t, s)` answer for times in [0, 1]. Depth is that of the measured
     points, the nearest first; colours come from the left picture or, where the left eye cannot
-    see, from the right one.
+    see or is unsure, from the right one.
     """
 
     def __init__(self, size: tuple[int, int]):
@@ -1024,6 +1029,8 @@ class _FolderItems(_SeededDataset):
         cache_bytes: int = 2**30,
     ):
         super().__init__(seed)
+        if min(frames, stride) < 1:
+            raise ValueError(f"frames and stride are 1 or more, not {frames} and {stride}")
         self.frames, self.size, self.stride, self.augment = frames, _pair(size), stride, augment
         self.exemplar_probability = exemplar_probability
         self.read = _FrameCache(self.size, cache_bytes)
