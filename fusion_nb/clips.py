@@ -625,7 +625,7 @@ def random_scene(photos, size: tuple[int, int], rng, pieces: int, recolor=False)
         layers.append(Layer(texture, mask, _Motion(rng, (side, side), place, 1.5 * speed, 0.005)))
     return SyntheticScene(tuple(size), layers)
 
-
+# %% ../nbs/01_clips.ipynb #903970d9
 def _photo_list(photos) -> list[np.ndarray]:
     if photos is None:
         photos = embedded_photos()

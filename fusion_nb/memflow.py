@@ -475,6 +475,16 @@ def refine_flow(
         yield flow, hidden
     past.add(source.key, value)
 
+# %% ../nbs/04_memflow.ipynb #988b1816
+def _check_call(source: FlowFeatures, target: FlowFeatures, init, iters) -> None:
+    """What `MemFlow` cannot work with is a ValueError that says what it is."""
+    if source.size != target.size:
+        raise ValueError(f"the source is {source.size}, the target {target.size}")
+    if init is not None and init.shape[2:] != source.size:
+        raise ValueError(f"init is {tuple(init.shape[2:])}, the source {source.size}")
+    if iters is not None and iters < 1:
+        raise ValueError(f"iters is the number of refinements, at least 1, not {iters}")
+
 # %% ../nbs/04_memflow.ipynb #cf7522d7
 class MemFlow(FrameNetwork):
     """Optical flow with a memory (Dong and Fu, 2024); parameters carry the published names.
@@ -491,12 +501,7 @@ class MemFlow(FrameNetwork):
         self, source: FlowFeatures, target: FlowFeatures, memory=None, init=None, iters=None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """After each iteration the flow at an eighth and the hidden state, as `upsample` takes."""
-        if source.size != target.size:
-            raise ValueError(f"the source is {source.size}, the target {target.size}")
-        if iters is not None and iters < 1:
-            raise ValueError(f"iters is the number of refinements, at least 1, not {iters}")
-        if init is not None and init.shape[2:] != source.size:
-            raise ValueError(f"init is {tuple(init.shape[2:])}, the source {source.size}")
+        _check_call(source, target, init, iters)
         if init is not None:
             pad = padding(source.size, self.config.levels)
             init = F.avg_pool2d(F.pad(init, pad, mode="replicate"), 8) / 8
@@ -654,14 +659,12 @@ class FlowTraining:
     def start(cls, pictures: Tensor, seed: int) -> "FlowTraining":
         """A new network; pictures: some of the data, `B x 1 x H x W`."""
         torch.manual_seed(seed)
-        model = MemFlow(MemFlowConfig.tiny())
-        good_start(model, pictures)
+        good_start(model := MemFlow(MemFlowConfig.tiny()), pictures)
         return cls(model, torch.optim.AdamW(model.parameters(), weight_decay=1e-4), [])
 
     def step(self, l: Tensor, truth: Tensor, iters: int, rate: float) -> None:
         """Learn from a batch of clips (as `clip_loss` takes it)."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.optimizer.param_groups[0]["lr"] = rate
         loss, error = clip_loss(self.model, l, truth, iters)
         self.optimizer.zero_grad()
         loss.backward()
@@ -671,17 +674,16 @@ class FlowTraining:
 
     def save(self, path: str | Path) -> None:
         """Write everything; the file gets its name when it is whole."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        parts = dict(model=self.model.state_dict(), optimizer=self.optimizer.state_dict())
-        torch.save({**parts, "errors": self.errors}, f"{path}.part")
+        state = {name: getattr(self, name).state_dict() for name in ("model", "optimizer")}
+        torch.save(state | {"errors": self.errors}, f"{path}.part")
         os.replace(f"{path}.part", path)
 
     def load(self, path: str | Path) -> None:
         """Go on from a file that `save` wrote. Raises InputError."""
         try:
             state = torch.load(path, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for part in ("model", "optimizer"):
+                getattr(self, part).load_state_dict(state[part])
             self.errors = state["errors"]
         except Exception as error:  # a damaged file can break the reader anywhere
             raise InputError(f"{path}: no state of this training; delete it") from error
@@ -705,6 +707,8 @@ def train_tiny_flow(
         clips = [moving_clip(np.random.default_rng([seed, step, i]), size) for i in range(batch)]
         return tuple(torch.stack([clip[name] for clip in clips]) for name in ("l", "flow"))
 
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     run = FlowTraining.start(batch_of(0)[0][:, 0], seed)
     if path and Path(path).exists():
         run.load(path)

@@ -304,11 +304,10 @@ class Exemplars:
 class Painter:
     """Colours single frames at working size with a `FusionSystem`, as the user's `Settings` say."""
 
-    def __init__(self, system: FusionSystem, settings: Settings):
-        self.system, self.settings = system, settings
+    def __init__(self, system: FusionSystem, settings: Settings, progress: bool = False):
+        self.system, self.settings, self.progress = system, settings, progress
         self.device = next(system.parameters()).device
         self.longest = settings.size or SIZES[system.preset]
-        self.progress = False  # whether work that holds up the frames is shown
 
     def tensor(self, gray: Gray) -> Tensor:
         """A frame's normalised L, `1 x 1 x h x w`, continued at its borders where it is tiny."""

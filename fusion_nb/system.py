@@ -492,12 +492,9 @@ class SavedSystem(GuidedTraining):
     preset: str
 
     def save_pretrained(self, folder: str | os.PathLike) -> Path:
-        """Write the system to a folder, each file whole or not at all.
-
-        The weights go first: a folder that has a configuration has its weights.
-        """
+        "Write the system to a folder; where there is a configuration its weights are whole."
         folder = Path(folder)
-        file, config = folder / "model.safetensors", folder / "config.json"
+        file, config = (folder / name for name in ("model.safetensors", "config.json"))
         parts = file.with_suffix(".part"), config.with_suffix(".part")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -505,8 +502,8 @@ class SavedSystem(GuidedTraining):
             state = {k: v.clone(memory_format=whole) for k, v in self.state_dict().items()}
             save_file(state, parts[0])
             parts[1].write_text(json.dumps(checkpoint_config(self), indent=1) + "\n")
-            os.replace(parts[0], file)
-            os.replace(parts[1], config)
+            for part, name in zip(parts, (file, config), strict=True):
+                os.replace(part, name)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error}); choose another") from error
         return folder

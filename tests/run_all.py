@@ -3,7 +3,8 @@
 lint and format      ruff, notebooks included
 export               the package equals what the notebooks export, from an empty folder
 clean                the stored notebooks are clean, have outputs and stay small
-exercises            three or more a lesson, each with a stub, and a folded solution that runs
+form                 three exercises or more a lesson, each with a stub and a folded solution that
+                     runs; no exported cell of more than 40 lines
 lessons              every lesson top to bottom, as nbdev_test runs it
 lessons on package   every lesson's own cells against the exported package
 tests/               what a notebook cannot test
@@ -134,11 +135,18 @@ def exercise_faults(cells: list[dict]) -> list[str]:
     return faults if solved >= 3 else [*faults, f"{solved} exercises with a solution that runs"]
 
 
-def check_exercises() -> None:
+def long_cells(cells: list[dict], most: int = 40) -> list[str]:
+    "Exported cells that a reader cannot take in at a glance."
+    exported = [c["source"] for c in cells if c["source"][:1] == ["#| export\n"]]
+    return [f"{len(s) - 1} lines: {s[1][:50]}" for s in exported if len(s) - 1 > most]
+
+
+def check_form() -> None:
     for path in LESSONS:
         if path.stem[0].isdigit():
-            faults = exercise_faults(json.loads(path.read_text())["cells"])
-            report(f"exercises of {path.stem}", not faults, "\n".join(faults))
+            cells = json.loads(path.read_text())["cells"]
+            faults = [*exercise_faults(cells), *long_cells(cells)]
+            report(f"form of {path.stem}", not faults, "\n".join(faults))
 
 
 def check_lessons() -> None:
@@ -190,7 +198,7 @@ if __name__ == "__main__":
     check("lesson map", sys.executable, ROOT / "tests/lesson_map.py", "--check")
     check_export()
     check_clean()
-    check_exercises()
+    check_form()
     check_lessons()
     check_tests()
     print(f"{(time.time() - began) / 60:.1f} minutes", *failures, sep="\n  ")
