@@ -1040,8 +1040,7 @@ class _FolderItems(_SeededDataset):
         self.left_out = [clip.name for clip in clips if len(clip.files) < span]
         if not self.clips:
             raise InputError(f"{clips[0].name}: no clip has {span} frames; ask for fewer frames")
-        # A long clip gives several items, each from its own part of the clip.
-        parts = [max(1, len(clip.files) // span) for clip in self.clips]
+        parts = [max(1, len(clip.files) // span) for clip in self.clips]  # items of a long clip
         self.items = [(c, k, n) for c, n in zip(self.clips, parts, strict=True) for k in range(n)]
 
     def __len__(self) -> int:

@@ -444,9 +444,10 @@ def _exemplars(painter: Painter, pictures: list[np.ndarray], trust) -> Exemplars
     return Exemplars(painter.system, pictures, mask)
 
 # %% ../nbs/11_colorize.ipynb #cdfaa105
-def _plan(colors: Exemplars, settings: Settings, times: list, compare: str | None) -> str:
-    """A fingerprint of all that the colours of a film depend on, but for the film itself."""
-    digest = hashlib.sha256(repr((settings, times, compare)).encode())
+def _plan(film: Film, colors: Exemplars, settings: Settings, *more) -> str:
+    """A fingerprint of all that the result depends on; of the film itself its extent."""
+    extent = film.width, film.height, film.frames, film.seconds
+    digest = hashlib.sha256(repr((extent, settings, more)).encode())
     masks = [] if colors.trust is None else [colors.trust]
     for array in (*colors.pictures, *masks):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -460,7 +461,8 @@ def _same_plan(output: Path, plan: str, resume: bool) -> Iterator[None]:
     """Inside, an unfinished output has its plan beside it; one with another plan is not gone on with."""
     part = partial_path(output)
     file = part.with_name(f"{part.name}.plan")
-    if resume and file.exists() and file.read_text(errors="replace") != plan:
+    begun = resume and part.exists() and file.exists()
+    if begun and file.read_text(errors="replace") != plan:
         raise InputError(
             f"{part}: was begun with other exemplars, settings or weights; give the same again, or "
             f"delete it and {file.name} to begin anew"
@@ -514,7 +516,7 @@ def colorize_video(
     shots = Shots(painter, colors, locate(film, pictures, times, progress))
     size = (film.width * 2, film.height) if compare == "side" else None
     how = dict(codec=codec, quality=quality, size=size, resume=resume)
-    with _same_plan(output, _plan(colors, settings, times, compare), resume):
+    with _same_plan(output, _plan(film, colors, settings, times, compare), resume):
         return _run(film, shots, output, compare, names, **how)
 
 # %% ../nbs/11_colorize.ipynb #b0833f28

@@ -344,8 +344,7 @@ class FusionLoss(nn.Module):
         if min(self.weights.values()) < 0 or not any(self.weights.values()):
             raise ValueError(f"weights are 0 or more, and not all 0: {self.weights}")
         self.features = SwinFeatures() if features is None else features
-        self.parts: dict[str, Tensor] = {}
-        self.not_finite: dict[str, list[str]] = {}
+        self.parts, self.not_finite = {}, {}
 
     def forward(
         self,

@@ -681,10 +681,9 @@ class FlowTraining:
     def load(self, path: str | Path) -> None:
         """Go on from a file that `save` wrote. Raises InputError."""
         try:
-            state = torch.load(path, weights_only=True)
+            self.errors = (state := torch.load(path, weights_only=True))["errors"]
             for part in ("model", "optimizer"):
                 getattr(self, part).load_state_dict(state[part])
-            self.errors = state["errors"]
         except Exception as error:  # a damaged file can break the reader anywhere
             raise InputError(f"{path}: no state of this training; delete it") from error
 

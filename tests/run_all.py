@@ -138,7 +138,7 @@ def exercise_faults(cells: list[dict]) -> list[str]:
 def long_cells(cells: list[dict], most: int = 40) -> list[str]:
     "Exported cells that a reader cannot take in at a glance."
     exported = [c["source"] for c in cells if c["source"][:1] == ["#| export\n"]]
-    return [f"{len(s) - 1} lines: {s[1][:50]}" for s in exported if len(s) - 1 > most]
+    return [f"{len(s)} lines: {s[1][:50]}" for s in exported if len(s) > most]
 
 
 def check_form() -> None:
