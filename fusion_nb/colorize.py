@@ -464,8 +464,8 @@ def _same_plan(output: Path, plan: str, resume: bool) -> Iterator[None]:
     begun = resume and part.exists() and file.exists()
     if begun and file.read_text(errors="replace") != plan:
         raise InputError(
-            f"{part}: was begun with other exemplars, settings or weights; give the same again, or "
-            f"delete it and {file.name} to begin anew"
+            f"{part}: was begun with another film, or other exemplars, settings or weights; give the "
+            "same again, or delete it to begin anew"
         )
     try:
         with _write_errors(output):
