@@ -21,7 +21,7 @@ import pytest
 
 from fusion_nb.clips import InputError, write_picture
 from fusion_nb.colorize import colorize_video, load_system
-from fusion_nb.film import FilmReader, Picture, open_film
+from fusion_nb.video import VideoReader, Picture, probe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -192,14 +192,14 @@ def test_fields_and_depth_stay(tmp_path, system, still):
     for fields in ("tff", "bff"):
         encoder = {"x264-params": f"{fields}=1", "flags": "+ildct"}
         film = make(tmp_path / f"{fields}.mp4", encoder=encoder, size=(96, 64))
-        assert open_film(film).fields == fields
+        assert probe(film).fields == fields
         colorize_video(film, still, tmp_path / "out.mp4", system, size=32, progress=False)
-        assert open_film(tmp_path / "out.mp4").fields == fields
+        assert probe(tmp_path / "out.mp4").fields == fields
     deep = make(tmp_path / "deep.mkv", codec="ffv1", pixels="gray16le")
     target, how = tmp_path / "deep.out.mkv", dict(codec="ffv1", size=32, progress=False)
     colorize_video(deep, still, target, system, **how)
     before, after = (
-        [x.rgb for x in FilmReader(open_film(path)) if isinstance(x, Picture)]
+        [x.rgb for x in VideoReader(probe(path)) if isinstance(x, Picture)]
         for path in (deep, target)
     )
     assert after[0].dtype == np.uint16 and len(before) == len(after)

@@ -15,9 +15,10 @@ import torch
 from test_resume import write_micro_system
 
 from fusion_nb import training
-from fusion_nb.clips import InputError, synthetic_clip, write_picture
-from fusion_nb.shards import ShardedClips, write_shards
-from fusion_nb.training import ClipStream, TrainConfig, train
+from fusion_nb.clips import InputError, write_picture
+from fusion_nb.synthetic import synthetic_clip
+from fusion_nb.datasets import ShardedClips, write_shards
+from fusion_nb.training import ResumableDataset, TrainConfig, train
 
 SAMPLES, BATCH, PROCESSES = 16, 2, 2
 LAP = SAMPLES // (BATCH * PROCESSES)  # steps in an epoch: 4
@@ -32,10 +33,14 @@ def write_clips(folder: Path) -> None:
 
 def run(folder: Path, log: str, resume: bool) -> None:
     "What each process does: train, and write down each sample when it is read."
-    rank, read, step = os.environ.get("RANK", "0"), ClipStream.__getitem__, training.training_step
+    rank, read, step = (
+        os.environ.get("RANK", "0"),
+        ResumableDataset.__getitem__,
+        training.training_step,
+    )
     file = open(folder / f"{log}.{rank}", "w", buffering=1)
 
-    def reading(stream: ClipStream, place: int) -> dict:
+    def reading(stream: ResumableDataset, place: int) -> dict:
         item = read(stream, place)
         file.write(f"{place} {item['name']}\n")
         return item
@@ -46,7 +51,7 @@ def run(folder: Path, log: str, resume: bool) -> None:
             os._exit(9)
         return row
 
-    ClipStream.__getitem__, training.training_step = reading, stepping
+    ResumableDataset.__getitem__, training.training_step = reading, stepping
     config = dict(frames=2, size=32, validation_frames=2, validation_size=32, cpu=True)
     config |= dict(batch_size=BATCH, epochs=2, save_every=SAVED, init=str(folder / "micro"))
     dataset = f"file://{folder / 'shards'}"
