@@ -32,17 +32,17 @@ from .system import FusionSystem, shrink
 from .exemplar import PARTS
 from fusion_nb.inference import (
     CPU,
-    Cost,
+    FrameCost,
     DTYPES,
-    clock_for,
-    early_and_late,
+    peak_memory,
+    process_memory,
     frame_costs,
-    median_seconds,
+    time_call,
     optimize_for_inference,
-    parts_of,
-    peak_megabytes,
-    scene,
-    system_for,
+    frame_parts,
+    peak_memory,
+    motorcycle_lab,
+    benchmark_system,
     yardstick,
 )
 from .clips import write_picture
@@ -63,7 +63,7 @@ def exemplar_growth(system: FusionSystem, lab: Tensor, counts: Iterable[int]) ->
     l = shrink(lab[-1:, :1], system.match_side)
     for count in counts:
         known = system.encode_exemplar([lab[:1]] * count).match
-        seconds[count] = median_seconds(lambda k=known: system.swintexco.match(l, k), device, 3)
+        seconds[count] = time_call(lambda k=known: system.swintexco.match(l, k), device, 3)
         held[count] = 1e-6 * (known.keys.nbytes + known.colors.nbytes)
     return {"seconds": seconds, "megabytes": held}
 
@@ -84,7 +84,7 @@ def memory_growth(flow: MemFlow, lab: Tensor, counts: Iterable[int]) -> dict:
             again.keys, again.values = map(list, full)
             flow(now, before, memory=again)
 
-        seconds[count] = median_seconds(work, device, 3)
+        seconds[count] = time_call(work, device, 3)
         held[count] = 1e-6 * sum(x.nbytes for part in full for x in part)
     return {"seconds": seconds, "megabytes": held}
 
@@ -95,10 +95,10 @@ def measure_peak_flops_bandwidth(
 ) -> tuple[float, float]:
     "Operations a second of a large matrix product here, and bytes a second of a large copy."
     a = torch.randn(1536, 1536, device=device).to(DTYPES[dtype])
-    operations = 2 * len(a) ** 3 / median_seconds(lambda: a @ a, device, 5)
+    operations = 2 * len(a) ** 3 / time_call(lambda: a @ a, device, 5)
     big = torch.randn(2**25, device=device)  # 128 MB, more than any cache
     there = torch.empty_like(big)
-    return operations, 2 * big.nbytes / median_seconds(lambda: there.copy_(big), device, 5)
+    return operations, 2 * big.nbytes / time_call(lambda: there.copy_(big), device, 5)
 
 
 class OpCounter(TorchDispatchMode):
@@ -144,12 +144,12 @@ def roofline(
     "Each part's operations and bytes, its time, and what it would take at the ceilings."
     top, bandwidth = measure_peak_flops_bandwidth(device, dtype)
     rows = []
-    for name, part in parts_of(system.to(device), scene(*size, device)).items():
+    for name, part in frame_parts(system.to(device), motorcycle_lab(*size, device)).items():
         with OpCounter() as ledger:
             part()
         least = sum(max(n / top, b / bandwidth) for _, n, b in ledger.rows)
         operations, moved = (sum(row[i] for row in ledger.rows) * 1e-9 for i in (1, 2))
-        rows.append(Roof(name, operations, moved, median_seconds(part, device, 3), least))
+        rows.append(Roof(name, operations, moved, time_call(part, device, 3), least))
     return rows
 
 # %% ../nbs/20_scale.ipynb #6541b58e
@@ -190,7 +190,7 @@ def quality(preset: str, mode: str, frames: int = 10) -> dict:
 
     rgb = demo_clip()[:frames]
     lab, pictures = rgb_to_lab(rgb), []
-    system = system_for(preset)
+    system = benchmark_system(preset)
     for each in (system, optimize_for_inference(system, mode.split("+")[0])):
         pictures.append(lab_to_uint8(each(lab[None, :, :1], lab[:1]).lab[0]))
     precise, half = (psnr(p, rgb) for p in pictures)
@@ -219,7 +219,7 @@ def measure(
     what: Iterable[str] = (),
 ) -> dict:
     "A run of the benchmark: costs by part and, if asked in `what`, memory, roofline, quality, stream."
-    system = system_for(preset, mode).to(device)
+    system = benchmark_system(preset, mode).to(device)
     run = {"machine": machine(), "settings": {"preset": preset, "mode": mode}}
     run |= {
         "yardstick": yardstick(device),
@@ -231,7 +231,7 @@ def measure(
     for size in sizes:
         run["costs"] += [asdict(c) for c in frame_costs(system, size, device, repeats, mode)]
         if "memory" in what:
-            before, peak = peak_megabytes(preset, size, 3, mode)
+            before, peak = peak_memory(preset, size, 3, mode)
             row = {"height": size[0], "width": size[1], "imports_mb": before, "peak_mb": peak}
             run["memory"].append(row)
     if "roofline" in what:
@@ -269,7 +269,7 @@ def command(
         cv2.setNumThreads(threads)
     sizes = [parse_size(s) for s in size or ["224x224", "448x252"]]
     run = measure(preset, mode, sizes, torch.device(device), repeats, also or ())
-    for cost in (Cost(**c) for c in run["costs"]):
+    for cost in (FrameCost(**c) for c in run["costs"]):
         print(
             f"{cost.width}x{cost.height} {cost.part:12s} {cost.seconds * 1e3:8.1f} ms "
             f"{cost.yardsticks:7.2f} yardsticks {1 / cost.seconds:7.1f} a second"
@@ -325,7 +325,7 @@ class ArchiveEstimate:
 
 # %% ../nbs/20_scale.ipynb #5ca1e001
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from .inference import peak_of_process, system_for, time_call
+from .inference import process_memory, benchmark_system, time_call
 from .losses import FusionLoss, SwinFeatures
 from .training import color_part
 from .synthetic import motorcycle_clip
@@ -367,7 +367,7 @@ def reading_cost(frames: int = 8, size: int = 224) -> dict:
 
 def training_cost(preset: str, frames: int = 4, size: int = 224) -> dict:
     "One sequence in training: operations, seconds, memory, and how many weights train."
-    system = system_for(preset).train()
+    system = benchmark_system(preset).train()
     criterion = FusionLoss(SwinFeatures(system.swintexco.embed_net))
     lab = rgb_to_lab(motorcycle_clip(frames=frames, size=(size, size)).rgb)[None]
 
@@ -382,7 +382,7 @@ def training_cost(preset: str, frames: int = 4, size: int = 224) -> dict:
     trained = [p for group in system.get_parameter_groups() for p in group["params"]]
     cost = {"preset": preset, "frames": frames, "size": size}
     cost |= {"operations": sum(n for _, n, _ in ledger.rows), "seconds": time_call(step)}
-    cost |= {"trained_weights": sum(p.numel() for p in trained), "peak_mb": peak_of_process()}
+    cost |= {"trained_weights": sum(p.numel() for p in trained), "peak_mb": process_memory()}
     return cost | machine()
 
 # %% ../nbs/20_scale.ipynb #f9ba3c03
