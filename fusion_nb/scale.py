@@ -34,7 +34,6 @@ from fusion_nb.inference import (
     CPU,
     FrameCost,
     DTYPES,
-    peak_memory,
     process_memory,
     frame_costs,
     time_call,
@@ -325,7 +324,6 @@ class ArchiveEstimate:
 
 # %% ../nbs/20_scale.ipynb #5ca1e001
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from .inference import process_memory, benchmark_system, time_call
 from .losses import FusionLoss, SwinFeatures
 from .training import color_part
 from .synthetic import motorcycle_clip
