@@ -1,0 +1,35 @@
+"""What all tests share: one thread a process, the plain closing line, no silent skips in CI."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests run at a time, each on its own core
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import pytest
+
+PHASES = ("passed", "failed", "error", "skipped")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """In CI a skipped test is a failed one, unless it is skipped for want of a GPU."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if "GPU" not in reason:
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped in CI: {reason}"
+
+
+def pytest_unconfigure(config):
+    """Print the coverage and close with `N passed, N failed`."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    count = {phase: len(reporter.stats.get(phase, ())) for phase in PHASES}
+    coverage = getattr(config.pluginmanager.get_plugin("_cov"), "cov_total", None)
+    if coverage:
+        print(f"coverage of fusion_nb: {coverage:.0f} %")
+    skipped = f", {count['skipped']} skipped" if count["skipped"] else ""
+    print(f"{count['passed']} passed, {count['failed'] + count['error']} failed{skipped}")

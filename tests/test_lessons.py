@@ -1,0 +1,96 @@
+"""Every lesson runs from top to bottom, and its own cells run on the exported package."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LESSONS = sorted((ROOT / "nbs").glob("*.ipynb"))
+NUMBERED = [path for path in LESSONS if path.stem[0].isdigit()]
+MAX_BYTES = 2_500_000  # of a stored lesson
+MAX_LINES = 30  # of an exported function
+MAX_CELLS = 25  # exported in a lesson
+LONG_LESSONS = {"16_video", "18_colorize"}
+
+every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+every_numbered_lesson = pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
+
+
+def cells_of(path: Path) -> list[dict]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in cells]
+
+
+def exported_cells(path: Path) -> list[str]:
+    sources = [c["source"] for c in cells_of(path) if c["cell_type"] == "code"]
+    return [s for s in sources if s.startswith("#| export")]
+
+
+def run_lesson(path: Path, *flags: str, **environment: str) -> None:
+    command = [sys.executable, str(ROOT / "tools" / "run_lesson.py"), str(path), *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
+
+@every_lesson
+def test_lesson(path):
+    run_lesson(path)
+
+
+@every_lesson
+def test_lesson_on_package(path):
+    """With other seeds, so that nothing leans on how one short training happens to end."""
+    run_lesson(path, "--package", LESSON_SEED_SHIFT=os.environ.get("LESSON_SEED_SHIFT", "1"))
+
+
+@every_lesson
+def test_stored_outputs(path):
+    code = [cell for cell in cells_of(path) if cell["cell_type"] == "code"]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs, "no outputs are stored: execute the lesson"
+    assert not [o["ename"] for o in outputs if o["output_type"] == "error"]
+    assert path.stat().st_size <= MAX_BYTES
+
+
+@every_numbered_lesson
+def test_exercises(path):
+    """Three exercises or more, each with a stub and a folded solution that runs."""
+    cells = cells_of(path)
+    sources = [cell["source"] for cell in cells]
+    first = next(i for i, s in enumerate(sources) if s.startswith("## Exercises"))
+    rest = (i for i in range(first + 1, len(cells)) if sources[i].startswith("## "))
+    last = next(rest, len(cells))
+    tasks = [i for i in range(first, last) if re.match(r"\*\*\d+\.", sources[i])]
+    solved = 0
+    for begin, end in zip(tasks, [*tasks[1:], last], strict=True):
+        code = [cells[i] for i in range(begin, end) if cells[i]["cell_type"] == "code"]
+        assert code and code[0]["source"].startswith("#| eval: false"), sources[begin][:60]
+        folded = [c["metadata"].get("jupyter", {}).get("source_hidden") for c in code[1:]]
+        assert all(folded), f"a solution is not folded: {sources[begin][:60]}"
+        solved += bool(folded)
+    assert solved >= 3
+
+
+@every_numbered_lesson
+def test_exported_cells_are_short(path):
+    exported = exported_cells(path)
+    if path.stem not in LONG_LESSONS:
+        assert len(exported) <= MAX_CELLS
+    assert not [s for s in exported if re.search(r"^from \S+ import \*", s, re.M)]
+    assert not [s for s in exported if "@patch" in s]
+
+
+@every_numbered_lesson
+def test_imports_stand_alone(path):
+    """A cell that imports does nothing else: the documentation step runs such cells by themselves."""
+    for source in exported_cells(path):
+        lines = re.sub(r"\([^)]*\)", "()", source).splitlines()
+        code = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        imports = [line for line in code if re.match(r"(import|from) ", line)]
+        assert len(imports) in (0, len(code)), source[:200]
