@@ -45,7 +45,7 @@ def color_demo(package: Path, folder: Path, name: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tracked_copy(tmp_path_factory) -> Path:
-    """The files that are tracked, so that nothing built here earlier gets into a wheel."""
+    """Copy the tracked files, so that nothing built here earlier gets into a wheel."""
     target = tmp_path_factory.mktemp("clone")
     names = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True
@@ -57,24 +57,28 @@ def tracked_copy(tmp_path_factory) -> Path:
     return target
 
 
-def test_wheel_and_sdist_color_as_the_clone_does(tracked_copy, tmp_path):
-    build = ("-m", "build", "--no-isolation", "--outdir", tmp_path / "dist")
-    python(*build, "--sdist", "--wheel", tracked_copy, cwd=tmp_path)
-    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
+@pytest.fixture(scope="module")
+def installed(tracked_copy, tmp_path_factory) -> dict[str, Path]:
+    """Folders into which the wheel and the sdist were installed, without their dependencies."""
+    folder = tmp_path_factory.mktemp("dist")
+    python("-m", "build", "--no-isolation", "-o", folder, "-s", "-w", tracked_copy, cwd=folder)
+    archives = {"wheel": next(folder.glob("*.whl")), "sdist": next(folder.glob("*.tar.gz"))}
+    for name, archive in archives.items():
+        target = ("--no-deps", "--no-build-isolation", "--target", folder / name)
+        python("-m", "pip", "install", "-q", *target, archive, cwd=folder)
+    return {name: folder / name for name in archives}
+
+
+def test_wheel_and_sdist_color_as_the_clone_does(installed, tmp_path):
     expected = color_demo(ROOT, tmp_path, "clone")
-    install = ("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target")
-    for name, archive in {"wheel": next((tmp_path / "dist").glob("*.whl")), "sdist": sdist}.items():
-        python(*install, tmp_path / name, archive, cwd=tmp_path)
-        assert (color_demo(tmp_path / name, tmp_path, name) == expected).all()
-        assert (tmp_path / name / "fusion_nb" / "py.typed").exists()
+    for name, package in installed.items():
+        assert (color_demo(package, tmp_path, name) == expected).all()
 
 
-def test_metadata(tracked_copy, tmp_path):
-    build = ("-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path)
-    python(*build, tracked_copy, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
-    python("-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "w", wheel, cwd=tmp_path)
-    (metadata,) = (tmp_path / "w").glob("*.dist-info/METADATA")
-    text = metadata.read_text(encoding="utf-8")
-    for field in ("Author", "Home-page", "Description-Content-Type", "Requires-Dist: numpy"):
-        assert f"\n{field}" in text
+def test_metadata(installed):
+    for package in installed.values():
+        assert (package / "fusion_nb" / "py.typed").exists()
+        (metadata,) = package.glob("*.dist-info/METADATA")
+        text = metadata.read_text(encoding="utf-8")
+        for field in ("Author", "Home-page", "Description-Content-Type", "Requires-Dist: numpy"):
+            assert f"\n{field}" in text
