@@ -204,6 +204,7 @@ class DISFlow(nn.Module):
             flows = pool.map(partial(_dis_flow, preset=self.preset), *pictures, starts)
             flow = torch.from_numpy(np.stack(list(flows)))
         return FlowOutput(flow.to(source.device).movedim(-1, 1).contiguous())  # B x 2 x H x W
+
     @torch.no_grad()
     def bidirectional(
         self,
