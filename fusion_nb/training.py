@@ -3,16 +3,16 @@
 # %% auto #0
 __all__ = ['DEFAULTS', 'CHOICES', 'SMALLEST', 'COUNTERS', 'BELIEF', 'SystemOptions', 'DataOptions', 'StepOptions', 'RunOptions',
            'TrainConfig', 'check_settings', 'loss_weights', 'seed_of', 'shuffled', 'ResumableDataset', 'training_clips',
-           'ResumableBatchSampler', 'rate_at', 'make_optimizer', 'color_part', 'ValidationClip', 'shrink',
+           'ResumableBatchSampler', 'rate_at', 'make_optimizer', 'cosine_lr', 'color_part', 'ValidationClip', 'shrink',
            'validation_clips', 'FlowOnlyFusion', 'color_clip', 'score', 'validate', 'mean_scores', 'table', 'Average',
-           'Run', 'batch_psnr', 'go_back', 'average_gradients', 'all_agree', 'move', 'judge_step', 'step_or_stay',
-           'training_step', 'build_system', 'new_accelerator', 'new_judge', 'new_run', 'free_name', 'run_folder',
-           'to_device', 'training_batches', 'sync', 'whole_folder', 'seal', 'write_checkpoint', 'read_checkpoint',
-           'last_checkpoint', 'pack', 'unpack', 'below', 'capture', 'restore', 'note', 'read_metrics', 'write_aside',
-           'origin', 'start_trackers', 'say', 'start', 'save', 'validate_together', 'end_of_epoch', 'suggest_fixes',
-           'NonFiniteError', 'observe', 'together', 'fit_to_time', 'planned_steps', 'stop_reason', 'TrainResult',
-           'train', 'fusion_weights_to_rgb', 'report_pictures', 'save_pictures', 'save_report', 'finish',
-           'stored_config', 'command', 'command_line', 'main']
+           'EMA', 'Run', 'batch_psnr', 'go_back', 'average_gradients', 'all_agree', 'move', 'judge_step',
+           'step_or_stay', 'training_step', 'build_system', 'new_accelerator', 'new_judge', 'new_run', 'free_name',
+           'run_folder', 'to_device', 'training_batches', 'sync', 'whole_folder', 'seal', 'write_checkpoint',
+           'read_checkpoint', 'last_checkpoint', 'pack', 'unpack', 'below', 'pack_state', 'unpack_state', 'capture',
+           'restore', 'note', 'read_metrics', 'write_aside', 'origin', 'start_trackers', 'say', 'start', 'save',
+           'validate_together', 'end_of_epoch', 'suggest_fixes', 'NonFiniteError', 'observe', 'together', 'fit_to_time',
+           'planned_steps', 'stop_reason', 'TrainResult', 'train', 'fusion_weights_to_rgb', 'report_pictures',
+           'save_pictures', 'save_report', 'finish', 'stored_config', 'command', 'command_line', 'main']
 
 # %% ../nbs/13_training.ipynb #7913b42b
 import hashlib
@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -291,6 +292,16 @@ def make_optimizer(system: FusionSystem, config: TrainConfig) -> torch.optim.Ada
     groups = [{**group, "peak": peaks[group["name"]]} for group in system.get_parameter_groups()]
     return torch.optim.AdamW(groups, lr=config.fusion_rate, weight_decay=config.weight_decay)
 
+# %% ../nbs/13_training.ipynb #b4a443e8
+def cosine_lr(
+    step: int, max_lr: float, steps: int, warmup: int = 0, min_lr: float = 1e-6
+) -> float:
+    """Return the learning rate at a step: linear up to `max_lr`, then half a cosine to `min_lr`."""
+    if step < warmup:
+        return max_lr * (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return min_lr + (max_lr - min_lr) * (1 + math.cos(math.pi * done)) / 2
+
 # %% ../nbs/13_training.ipynb #fe0e3032
 def color_part(
     system: FusionSystem,
@@ -438,6 +449,47 @@ class Average:
             yield
         finally:
             self._swap()
+
+    def _swap(self) -> None:
+        for name, weight in self.weights.items():
+            weight.data, self.average[name] = self.average[name], weight.data
+
+# %% ../nbs/13_training.ipynb #80347152
+class EMA:
+    """Keep an exponential moving average of a network's trainable weights.
+
+    Early on the average covers fewer steps, so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, net: nn.Module, decay: float):
+        self.decay = decay
+        self.weights = {n: p for n, p in net.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self.weights.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move the average towards the weights that step number `step` has left."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Give the network the averaged weights inside the block, and its own ones after it."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the averaged weights by name."""
+        return dict(self.average)
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over averaged weights; raise KeyError where one is missing."""
+        for name, average in self.average.items():
+            average.copy_(state[name])
 
     def _swap(self) -> None:
         for name, weight in self.weights.items():
@@ -790,6 +842,45 @@ def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     "The tensors whose names begin with `prefix/`, without it."
     start = prefix + "/"
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+# %% ../nbs/13_training.ipynb #9060f95d
+def pack_state(parts: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Collect the state of networks, optimizers, EMAs and scalers for a checkpoint.
+
+    parts: objects with `state_dict`, by name. Returns tensors named `part/name`, and what is
+    left of the states, which JSON can hold, by part.
+    """
+    tensors: dict[str, Tensor] = {}
+    metadata: dict[str, Any] = {}
+    for part, owner in parts.items():
+        state = owner.state_dict()
+        if "param_groups" in state:  # an optimizer
+            metadata[part] = state["param_groups"]
+            state = {f"{i}.{k}": v for i, s in state["state"].items() for k, v in s.items()}
+        elif not all(isinstance(v, Tensor) for v in state.values()):  # a gradient scaler
+            metadata[part], state = state, {}
+        tensors |= {f"{part}/{name}": value for name, value in state.items()}
+    return tensors, metadata
+
+
+def unpack_state(
+    parts: dict[str, Any], tensors: dict[str, Tensor], metadata: dict[str, Any]
+) -> None:
+    """Put back what `pack_state` took from the same parts; InputError where it does not fit."""
+    try:
+        for part, owner in parts.items():
+            prefix = f"{part}/"
+            found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if isinstance(metadata.get(part), list):  # an optimizer's groups
+                state: dict[int, dict] = defaultdict(dict)
+                for name, value in found.items():
+                    index, key = name.split(".")
+                    state[int(index)][key] = value
+                found = {"state": dict(state), "param_groups": metadata[part]}
+            owner.load_state_dict(metadata[part] if not found and part in metadata else found)
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0].strip("'\"")
+        raise InputError(f"the checkpoint does not fit these settings ({reason})") from error
 
 # %% ../nbs/13_training.ipynb #8d897ba5
 COUNTERS = ("step", "steps", "skipped", "best", "stale", "seconds", "before")
