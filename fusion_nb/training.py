@@ -293,9 +293,7 @@ def make_optimizer(system: FusionSystem, config: TrainConfig) -> torch.optim.Ada
     return torch.optim.AdamW(groups, lr=config.fusion_rate, weight_decay=config.weight_decay)
 
 # %% ../nbs/13_training.ipynb #b4a443e8
-def cosine_lr(
-    step: int, max_lr: float, steps: int, warmup: int = 0, min_lr: float = 1e-6
-) -> float:
+def cosine_lr(step: int, max_lr: float, steps: int, warmup: int = 0, min_lr: float = 1e-6) -> float:
     """Return the learning rate at a step: linear up to `max_lr`, then half a cosine to `min_lr`."""
     if step < warmup:
         return max_lr * (step + 1) / warmup
