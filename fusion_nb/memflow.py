@@ -4,13 +4,12 @@
 __all__ = ['InstanceNorm', 'ResidualBlock', 'Encoder', 'lookup_window', 'CorrBlock', 'Depthwise', 'PCBlock', 'FlowMemory',
            'tokens', 'attention_scale', 'MemoryAttention', 'MemFlowConfig', 'MotionEncoder', 'Aggregator',
            'UpdateBlock', 'PositionTables', 'Attention', 'convex_upsample', 'FlowFeatures', 'padding', 'FrameNetwork',
-           'refine_flow', 'MemFlow', 'read_weights', 'fill_weights', 'moving_clip', 'clip_flows', 'sequence_loss',
-           'matching_loss', 'clip_loss', 'centered_init', 'FlowTrainer', 'train_tiny_flow', 'sparsification', 'ause']
+           'refine_flow', 'MemFlow', 'moving_clip', 'clip_flows', 'sequence_loss', 'matching_loss', 'clip_loss',
+           'centered_init', 'FlowTrainer', 'train_tiny_flow', 'sparsification', 'ause']
 
 # %% ../nbs/05_memflow.ipynb #61eb3aa1
 import math
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -416,13 +415,6 @@ class FrameNetwork(nn.Module):
         self.fnet = Encoder(config.widths, config.features, InstanceNorm)
         self.att = Attention(config)
 
-    @classmethod
-    def from_checkpoint(cls, path: str | Path, config: MemFlowConfig | None = None):
-        """A network with the weights of a file, ready for use. Raises InputError."""
-        network = cls(config or MemFlowConfig())
-        fill_weights(network, read_weights(path), path)
-        return network.eval()
-
     def init_memory(self) -> FlowMemory:
         """An empty memory with the published policy."""
         return FlowMemory()
@@ -524,55 +516,6 @@ class MemFlow(FrameNetwork):
         for flow, hidden in self.refine(source, target, memory, init, iters):  # noqa: B007
             pass  # only the last iteration is worth the full size
         return self.upsample(flow, hidden, source.size)
-
-# %% ../nbs/05_memflow.ipynb #85424059
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a PyTorch weights file by name, whichever of the usual wrappings it has.
-
-    Only data is read: a file that wants to run code is refused. Raises InputError.
-    """
-    path = Path(path)
-    published = "MemFlowNet_things.pth, _sintel, _kitti or _spring"
-    if other := re.search(r"MemFlowNet_([TP])(?![a-z])", path.name, re.IGNORECASE):
-        raise InputError(f"{path}: MemFlowNet_{other[1]} is another network; take {published}")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; download {published} or check the spelling")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can break the reader anywhere
-        unsafe = (
-            "it asks to run code" if "Unsupported global" in str(error) else "damaged or cut short"
-        )
-        raise InputError(
-            f"{path}: cannot be read as PyTorch weights ({unsafe}); download it again, {published}"
-        ) from None
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):
-        state = state["model"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{path}: holds no list of named weights; take {published}")
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-# %% ../nbs/05_memflow.ipynb #b666ac07
-def fill_weights(network: nn.Module, state: dict[str, Tensor], path: str | Path) -> None:
-    """Copy weights into a network, each and all of them. Raises InputError that names what differs.
-
-    path: the file they come from, for the message.
-    """
-    own = network.state_dict()
-    if not own.keys() & state.keys():
-        found = ", ".join(list(state)[:3]) or "nothing"
-        raise InputError(f"{path}: weights of another network (it holds {found} ...)")
-    for name, value in own.items():
-        if name not in state:
-            raise InputError(f"{path}: {name} is missing; another network, or another config")
-        if state[name].shape != value.shape:
-            raise InputError(
-                f"{path}: {name} is {tuple(state[name].shape)}, expected {tuple(value.shape)}; "
-                "give the config that the file was made with"
-            )
-    if extra := state.keys() - own.keys():
-        raise InputError(f"{path}: holds {min(extra)}, which this network has not; another config?")
-    network.load_state_dict(state)
 
 # %% ../nbs/05_memflow.ipynb #88b8e9a1
 def moving_clip(rng: np.random.Generator, size: tuple[int, int], frames: int = 3) -> dict:
