@@ -5,7 +5,7 @@ __all__ = ['CPU', 'PATIENCE', 'DTYPES', 'time_call', 'yardstick', 'motorcycle_la
            'winograd_conv2d', 'WinogradConv2d', 'CachedWindowAttention', 'best_dtype', 'optimize_for_inference',
            'process_memory', 'benchmark_system', 'peak_memory']
 
-# %% ../nbs/15_inference.ipynb #0ffca269
+# %% ../nbs/15_inference.ipynb #bff83e52
 import copy
 import shutil
 import subprocess
@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from torch.utils import benchmark
 from torch.utils.flop_counter import FlopCounterMode
 
-from .clips import InputError, iter_video, write_video
+from .clips import InputError, iter_video, resize_longest, write_video
 from .color import lab_to_uint8, rgb_to_lab
 from .memflow import MemFlow
 from .synthetic import motorcycle_clip
-from .system import FusionSystem, bidirectional_flow, shrink
+from .system import FusionSystem
 
 # %% ../nbs/15_inference.ipynb #a822125a
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def yardstick(device: torch.device = CPU, repeats: int = 15) -> float:
     x = torch.randn(1, 256, 56, 56, device=device)
     return time_call(lambda: conv(x), device, repeats)
 
-# %% ../nbs/15_inference.ipynb #7fe2f666
+# %% ../nbs/15_inference.ipynb #a3fc9f78
 def motorcycle_lab(size: tuple[int, int], device: torch.device = CPU, frames: int = 3) -> Tensor:
     """Return frames with real motion, of `size` (height, width), as Lab `T x 3 x H x W`."""
     return rgb_to_lab(motorcycle_clip(frames=frames, size=size).rgb).to(device)
@@ -68,30 +68,26 @@ def motorcycle_lab(size: tuple[int, int], device: torch.device = CPU, frames: in
 @torch.inference_mode()
 def frame_parts(system: FusionSystem, lab: Tensor) -> dict[str, Callable[[], object]]:
     """Return the parts of one frame, each as a call: the third of three Lab frames is colored."""
-    l = lab[:, None, :1].unbind(0)
-    exemplar = system.encode_exemplar(lab[:1])
-    state = system.start(exemplar)
-    for frame in l[:2]:
-        out, state = system.step(frame, state)
-    now = system.flow.encode(l[2])
-    candidates = (out.flow_lab, out.flow_confidence, out.match_lab, out.match_similarity)
-    more = {"others": [candidates[:2]]} if system.reaches else {}
-    small = shrink(l[2], system.match_side)
-    parts = {
-        "encoder": lambda: system.flow.encode(l[2]),
-        "flow": lambda: bidirectional_flow(
-            system.flow, now, state.flow_features, memory=copy.copy(state.memory)
-        ),
-        "match": lambda: system.swintexco.match(small, exemplar.match),
-        "fusion": lambda: system.fusion_net(*candidates, **more),
+    *first, l = lab[:, None, :1].unbind(0)
+    state = system.init_state(system.encode_exemplar(lab[:1]))
+    for frame in first:
+        _, state = system.step(frame, state)
+    small, memory = resize_longest(l, system.match_side), copy.copy(state.memory)
+    found, _ = system.candidates(l, state)
+    flow, tracker = system.flow, system.exemplar_flow_net
+    ends = flow.encode(l), state.flow_features
+    parts: dict[str, Callable[[], object]] = {
+        "encoder": lambda: flow.encode(l),
+        "flow": lambda: flow.bidirectional(*ends, memory=copy.copy(memory)),
+        "match": lambda: system.swintexco.match(small, state.exemplar),
+        "fusion": lambda: system.fusion_net(found.candidates),
         "color": lambda: lab_to_uint8(rgb_to_lab(lab_to_uint8(lab[2:]))),
-        "whole frame": lambda: system.step(l[2], state),
+        "whole frame": lambda: system.step(l, state),
     }
-    if system.reaches:
-        here = system.reach_flow.encode(l[2])
-        ends = (here, state.reference_features)
-        starts = {"init": state.reach, "init_back": state.reach_back}
-        parts["exemplar flow"] = lambda: bidirectional_flow(system.reach_flow, *ends, **starts)
+    if system.uses_exemplar_flow:
+        pair = tracker.encode(l), state.exemplar_features
+        start = {"init": state.exemplar_flow, "init_backward": state.exemplar_flow_backward}
+        parts["exemplar flow"] = lambda: tracker.bidirectional(*pair, **start)
     return {name: torch.inference_mode()(part) for name, part in parts.items()}
 
 # %% ../nbs/15_inference.ipynb #c29b3b1f
@@ -336,7 +332,7 @@ def optimize_for_inference(
         _compile_parts(fast)
     return fast
 
-# %% ../nbs/15_inference.ipynb #c4185c97
+# %% ../nbs/15_inference.ipynb #ae4fe24b
 def process_memory(name: str = "VmHWM") -> float:
     """Return the most memory that this process has held so far, in MB; `VmRSS`: what it holds now.
 
@@ -362,21 +358,27 @@ def benchmark_system(preset: str, mode: str = "float32") -> FusionSystem:
     return optimize_for_inference(system, dtype, **dict.fromkeys(more, True), inplace=True)
 
 
+_COLOR_A_STREAM = """
+import sys
+import torch
+from fusion_nb.inference import benchmark_system, motorcycle_lab, process_memory
+
+preset, mode, height, width, count = *sys.argv[1:3], *map(int, sys.argv[3:])
+before, lab = process_memory(), motorcycle_lab((height, width), frames=2)
+frames = (lab[t % 2][None, :1] for t in range(count))
+with torch.inference_mode():
+    for _ in benchmark_system(preset, mode).stream(frames, lab[:1]):
+        pass
+print(before, process_memory())
+"""
+
+
 def peak_memory(
     preset: str, size: tuple[int, int], frames: int, mode: str = "float32"
 ) -> tuple[float, float]:
     """Return the peak MB of a fresh process: after its imports, and after a stream of frames."""
-    script = (
-        "from fusion_nb.inference import *\n"
-        f"before, lab = process_memory(), motorcycle_lab({size}, frames=2)\n"
-        f"system = benchmark_system({preset!r}, {mode!r})\n"
-        f"frames = (lab[t % 2][None, :1] for t in range({frames}))\n"
-        "with torch.inference_mode():\n"
-        "    for _ in system.stream(frames, lab[:1]): pass\n"
-        "print(before, process_memory())\n"
-    )
-    script = "import torch\n" + script
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    command = [sys.executable, "-c", _COLOR_A_STREAM, preset, mode, *map(str, (*size, frames))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     before, after = map(float, done.stdout.split()[-2:])
