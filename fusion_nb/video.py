@@ -579,9 +579,13 @@ class PartialOutput:
             raise InputError(f"{path}: is a folder already; give another name")
         left = [p for p in (self.part, self._aside) if p.exists()]
         if left and not resume:
-            raise InputError(f"{left[0]}: left by an earlier run; --resume continues it, or delete it")
+            raise InputError(
+                f"{left[0]}: left by an earlier run; --resume continues it, or delete it"
+            )
         with _write_errors(path):
-            if left and (not self._plan.exists() or self._plan.read_text("utf8", "replace") != plan):
+            if left and (
+                not self._plan.exists() or self._plan.read_text("utf8", "replace") != plan
+            ):
                 raise InputError(
                     f"{left[0]}: was begun with another film, or other exemplars, settings or weights; "
                     "give the same again, or delete it to begin again"
