@@ -445,7 +445,9 @@ class ShotColorizer:
         self.colorizer, self.exemplars, self.bound = colorizer, exemplars, dict(bound or {})
         for frame, number in self.bound.items():
             if not 0 <= number < len(exemplars.pictures):
-                raise InputError(f"frame {frame} is bound to exemplar {number}, which does not exist")
+                raise InputError(
+                    f"frame {frame} is bound to exemplar {number}, which does not exist"
+                )
         self.shot: Shot | None = None
         self._previous: np.ndarray | None = None
 
