@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .clips import InputError, resize_longest, sample_photos
 from .color import rgb_to_lab
-from .system import FrameOutput, FusionExemplar, FusionState, FusionSystem
+from .system import ColorizerState, EncodedExemplar, FrameOutput, FusionSystem
 
 # %% ../nbs/17_shots.ipynb #9c8bfb5d
 def _linear_table(depth: int) -> np.ndarray:
@@ -190,7 +190,7 @@ def check_exemplar(picture: np.ndarray, name: str) -> None:
 # %% ../nbs/17_shots.ipynb #d375bf9d
 @torch.inference_mode()
 def match_score_threshold(
-    system: FusionSystem, encoded: FusionExemplar, size: tuple[int, int]
+    system: FusionSystem, encoded: EncodedExemplar, size: tuple[int, int]
 ) -> float:
     """Return the score below which an exemplar covers a frame no better than any picture.
 
@@ -201,7 +201,7 @@ def match_score_threshold(
         photo = cv2.resize(photos[name], size[::-1], interpolation=cv2.INTER_AREA)
         l = torch.from_numpy(lightness(photo) / 50 - 1)[None, None]
         l = l.to(next(system.parameters()).device)
-        scores.append(float(system.swintexco.match(l, encoded.match).score))
+        scores.append(float(system.swintexco.match(l, encoded).score))
     unrelated = sum(scores) / len(scores)
     return unrelated + 0.1 * (1 - unrelated)  # a tenth of the way to a perfect score
 
@@ -253,7 +253,7 @@ class ExemplarPicture:
 
     index: int
     lab: Tensor
-    encoded: FusionExemplar
+    encoded: EncodedExemplar
     weak_below: float
     trust: Tensor | None = None
 
@@ -337,7 +337,7 @@ class ExemplarSet:
             return self.encoded[0]
         network = self.system.swintexco
         features = network.embed(l)
-        matches = [network.match(l, e.encoded.match, features=features) for e in self.encoded]
+        matches = [network.match(l, e.encoded, features=features) for e in self.encoded]
         return self.encoded[int(torch.cat([m.score for m in matches]).argmax())]
 
 # %% ../nbs/17_shots.ipynb #af372b8b
@@ -361,10 +361,10 @@ class FrameColorizer:
     def step(
         self,
         gray: GrayFrame,
-        state: FusionState,
+        state: ColorizerState,
         exemplar: ExemplarPicture,
         known: Tensor | None = None,
-    ) -> tuple[np.ndarray, float, FusionState]:
+    ) -> tuple[np.ndarray, float, ColorizerState]:
         """Return one frame's ab `h x w x 2`, the match score of the exemplar, and the state after.
 
         known: the frame's Lab where it is given, and only has to be propagated.
@@ -374,7 +374,7 @@ class FrameColorizer:
         lab = self._steer(out, exemplar) if known is None else torch.cat([l, known[:, 1:]], 1)
         height, width = gray.small.shape
         ab = lab[0, 1:, :height, :width].permute(1, 2, 0).float().cpu().numpy() * 127
-        return np.ascontiguousarray(ab), float(out.score), replace(state, lab=lab)
+        return np.ascontiguousarray(ab), float(out.match_score), replace(state, lab=lab)
 
     def _steer(self, out: FrameOutput, exemplar: ExemplarPicture) -> Tensor:
         """Lean the Lab towards propagation or matching, and to the match where that is trusted."""
@@ -385,7 +385,7 @@ class FrameColorizer:
             lab = torch.lerp(lab, out.match_lab, -lean)
         if exemplar.trust is not None:  # the mask is matched as the colours are
             mask = F.avg_pool2d(exemplar.trust, 4, ceil_mode=True).flatten(2)
-            masks = replace(exemplar.encoded.match, colors=mask.expand(-1, 3, -1))
+            masks = replace(exemplar.encoded, colors=mask.expand(-1, 3, -1))
             share = self.system.swintexco.match(lab[:, :1], masks).lab[:, :1].clamp(0, 1)
             lab = torch.lerp(lab, out.match_lab, share)
         return lab
@@ -397,14 +397,14 @@ class Shot:
     def __init__(self, colorizer: FrameColorizer, exemplars: ExemplarSet, gray: GrayFrame):
         self.colorizer, self.start = colorizer, gray.number
         self.exemplar = exemplars.best_for(colorizer.to_tensor(gray))
-        self.state = colorizer.system.start(self.exemplar.encoded)
+        self.state = colorizer.system.init_state(self.exemplar.encoded)
         self.known: list[int] = []  # the exemplars that turned out to be a frame of it
 
     def switch_to(self, exemplar: ExemplarPicture) -> None:
         """Use another exemplar from here on; the propagated colours stay."""
         if exemplar is not self.exemplar:
             self.exemplar = exemplar
-            self.state = replace(self.state, exemplar=exemplar.encoded, reference=None)
+            self.state = self.state.with_exemplar(exemplar.encoded)
 
     def color(self, gray: GrayFrame, cut: bool, known: Tensor | None) -> ColoredFrame:
         """Colour the next frame, or take over its `known` Lab."""
@@ -415,7 +415,7 @@ class Shot:
 
     def blend_back(self, waiting: Sequence[ColoredFrame], key: GrayFrame, known: Tensor) -> None:
         """Colour the frames before a known one backwards from it, and blend: the nearer, the more."""
-        step, state = self.colorizer.step, self.colorizer.system.start(self.exemplar.encoded)
+        step, state = self.colorizer.step, self.colorizer.system.init_state(self.exemplar.encoded)
         *_, state = step(key, state, self.exemplar, known)
         whole = bool(waiting) and waiting[0].gray.number == self.start
         bar = dict(total=len(waiting), unit="frame", leave=False)
