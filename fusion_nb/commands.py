@@ -122,24 +122,30 @@ def _colorize(
     system: Annotated[str, typer.Option(help="tiny, base, or the folder of a checkpoint")] = "tiny",
     size: Annotated[int | None, typer.Option(help="longer side (tiny 448, base 640)")] = None,
     propagation: Annotated[
-        float, typer.Option(help="0: from the exemplar, 1: from the previous frame, 0.5: automatic")
+        float,
+        typer.Option(
+            help="0 = always from the exemplar, 1 = always from the previous frame, "
+            "0.5 = let the network decide"
+        ),
     ] = 0.5,
     saturation: Annotated[float, typer.Option(help="1: as found, 0: grey, 1.3: more")] = 1.0,
-    trust: Annotated[
-        Path | None, typer.Option(help="mask over the exemplar: white is used")
+    trust_mask: Annotated[
+        Path | None, typer.Option(help="a picture over the exemplar: white must be honoured")
     ] = None,
     codec: Annotated[str | None, typer.Option(help="h264, ffv1 (lossless) or png")] = None,
     quality: Annotated[int, typer.Option(min=0, max=51, help="h264's CRF, lower is better")] = 18,
     compare: Annotated[str | None, typer.Option(help="with the grey film: side or wipe")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
-    incomplete: Annotated[bool, typer.Option("--incomplete", help="take a cut-off file")] = False,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="take a file that was cut short")
+    ] = False,
     fps: Annotated[float, typer.Option(help="of a folder of pictures")] = 25,
 ) -> int | None:
     """Colour a grey film after a colour picture; sound, times and metadata stay."""
     options = dict(locals())
-    from fusion_nb.colorize import command
+    from fusion_nb.colorize import run_colorize
 
-    return command(**options)
+    return run_colorize(**options)
 
 
 fusion_colorize = make_app(_colorize, _COLORIZE_EXAMPLES, "compute colour at a smaller --size")
@@ -152,12 +158,15 @@ def _evaluate(
     legacy_psnr: Annotated[
         bool, typer.Option("--legacy-psnr", help="add the PSNR of wrapped uint8 differences")
     ] = False,
+    exemplar: Annotated[
+        Path | None, typer.Option(help="leave out the frame that this picture is")
+    ] = None,
 ) -> int | None:
     """Measure coloured clips against the truth: PSNR, SSIM, CDC, colourfulness, warp error, ..."""
     options = dict(locals())
-    from fusion_nb.colorize import evaluate_command
+    from fusion_nb.colorize import run_evaluate
 
-    return evaluate_command(**options)
+    return run_evaluate(**options)
 
 
 fusion_evaluate = make_app(_evaluate)

@@ -21,7 +21,7 @@ import pytest
 
 from fusion_nb.clips import InputError, write_picture
 from fusion_nb.colorize import colorize_video, load_system
-from fusion_nb.video import VideoReader, Picture, probe
+from fusion_nb.video import TimedFrame, VideoReader, probe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -199,7 +199,7 @@ def test_fields_and_depth_stay(tmp_path, system, still):
     target, how = tmp_path / "deep.out.mkv", dict(codec="ffv1", size=32, progress=False)
     colorize_video(deep, still, target, system, **how)
     before, after = (
-        [x.rgb for x in VideoReader(probe(path)) if isinstance(x, Picture)]
+        [x.rgb for x in VideoReader(probe(path)) if isinstance(x, TimedFrame)]
         for path in (deep, target)
     )
     assert after[0].dtype == np.uint16 and len(before) == len(after)
@@ -240,7 +240,7 @@ def test_full_disk(tmp_path, system, still):
 
 def start(*words: object) -> subprocess.Popen:
     """fusion_colorize in a process of its own."""
-    code = "from fusion_nb.colorize import main; main()"
+    code = "from fusion_nb.commands import fusion_colorize; fusion_colorize()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)],
         cwd=ROOT,
@@ -281,7 +281,7 @@ def test_ctrl_c_and_resume(tmp_path, still):
 
 def launched(script: Path, *words: object) -> tuple[int, str]:
     """fusion_colorize in two processes of `accelerate launch`; the exit code, and what was said."""
-    script.write_text("from fusion_nb.colorize import main; main()")
+    script.write_text("from fusion_nb.commands import fusion_colorize; fusion_colorize()")
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     command += "--num_processes 2 --num_machines 1 --main_process_port 0".split()
     command += "--mixed_precision no --dynamo_backend no".split()
