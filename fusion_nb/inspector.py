@@ -377,7 +377,7 @@ def evidence_view(what: str, values, frames: int, size: tuple[int, int]):
     if what == "flow":
         longest = float(np.linalg.norm(values, axis=1).max()) or 1.0
         note = [("", f"full colour: {longest:.1f} px")]
-        return lambda t: flow_to_rgb(values[t], max=longest), note
+        return lambda t: flow_to_rgb(values[t], max_length=longest), note
     if what == "belief":
         note = list(zip(COLOURS.values(), CANDIDATES, strict=False))[: values.shape[1]]
         return lambda t: fusion_weights_to_rgb(values[t]), note
