@@ -215,18 +215,16 @@ def _benchmark(
     mode: Annotated[str, typer.Option(help="float32, bfloat16, float16; +compile")] = "float32",
     size: Annotated[list[str] | None, typer.Option(help="width x height, any number")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="threads on the CPU")] = None,
-    repeats: Annotated[int, typer.Option(help="timed calls for each part")] = 5,
-    also: Annotated[
-        list[str] | None, typer.Option(help="memory, roofline, quality, stream")
-    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="threads on the CPU")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="timed calls for each part")] = 5,
+    also: Annotated[list[str] | None, typer.Option(help="memory, roofline, quality")] = None,
     output: Annotated[Path | None, typer.Option("-o", help="add the run to a JSON file")] = None,
-) -> int | None:
+) -> None:
     """Measure what one frame costs, by part: milliseconds, GFLOP, frames a second."""
     options = dict(locals())
-    from fusion_nb.scale import command
+    from fusion_nb.scale import run_benchmark
 
-    return command(**options)
+    run_benchmark(**options)
 
 
 fusion_benchmark = make_app(_benchmark)

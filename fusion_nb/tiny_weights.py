@@ -262,7 +262,7 @@ def train_fusion(
 
     return take_steps(net.train(), loss, steps, max_lr, folder=folder)
 
-# %% ../nbs/14_tiny_weights.ipynb #361d4d8b
+# %% ../nbs/14_tiny_weights.ipynb #81487ea8
 LabClip = tuple[str, Tensor, Tensor]  # name, clip T x 3 x H x W, exemplar 1 x 3 x H x W
 
 
@@ -292,8 +292,8 @@ def moving_photos(photos: list[np.ndarray], count: int) -> Iterator[LabClip]:
         rng = np.random.default_rng([7, i])
         scene = random_scene(photos, (160, 224), rng, int(rng.integers(4)), bool(i % 2))
         times = np.arange(18) * rng.uniform(0.3, 1.5)
-        lab = rgb_to_lab(np.stack([scene.picture(t) for t in times]))
-        later = rgb_to_lab(scene.picture(times[-1] + rng.uniform(2, 8)))
+        lab = rgb_to_lab(np.stack([scene.render(t) for t in times]))
+        later = rgb_to_lab(scene.render(times[-1] + rng.uniform(2, 8)))
         yield f"photos-{i}", lab, later if i % 3 == 2 else lab[:1]
 
 # %% ../nbs/14_tiny_weights.ipynb #da0b7103
