@@ -10,6 +10,15 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTS = {
+    "00": "I · Colour and motion",
+    "05": "II · The three networks",
+    "09": "III · The system",
+    "12": "IV · Training",
+    "15": "V · Speed",
+    "16": "VI · Films",
+    "20": "VII · Scale",
+}
 BEGIN, END = "<!-- lesson map -->", "<!-- end of lesson map -->"
 
 
@@ -36,6 +45,8 @@ def table(folder: str) -> str:
     minutes = json.loads((ROOT / "nbs" / "minutes.json").read_text())
     lines = ["| lesson | after it you can | module | minutes |", "|---|---|---|---|"]
     for r in lessons():
+        if r["file"][:2] in PARTS:
+            lines.append(f"| **{PARTS[r['file'][:2]]}** | | | |")
         name = re.sub(r"^(\d+\w?)\s*[·:.]?\s*", r"\1 · ", r["title"])
         lines.append(
             f"| [{name}]({folder}{r['file']}) | {r['builds']} | `{r['module']}.py` "
