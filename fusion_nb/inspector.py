@@ -207,50 +207,8 @@ class ClipViews:
         pairs = zip(self._clips[name], self._clips["truth"], strict=True)
         return [min(round(float(metric(a, b)), 4), 100.0) for a, b in pairs]
 
-<<<<<<< HEAD
-    psnrs = [line("prediction", PREDICTION_COLOR, psnr, prediction)]
-    for (name, clip), colour in zip(others.items(), COLOURS.values(), strict=False):
-        psnrs.append(line(name, colour, psnr, clip))
-    ssims = [line("prediction", PREDICTION_COLOR, ssim, prediction)]
-    return [
-        make_curve("PSNR, dB", 2, psnrs),
-        make_curve("SSIM", 3, ssims),
-    ]
-
-# %% ../nbs/11_inspector.ipynb #8c55f6c7
-CANDIDATES = ("flow", "match", "reach")  # in the order of the fusion's weights
-VIRIDIS = [("#440154", "0"), ("#fde725", "1")]
-INFERNO = [("#000004", "0"), ("#fcffa4", "40 levels")]
-
-
-def evidence_view(what: str, values, frames: int, size: tuple[int, int]):
-    """A maker of pictures and its legend, for what stands beside a clip (array or tensor).
-
-    what: flow (T x 2 x H x W), confidence or similarity (T x H x W or T x 1 x H x W), or belief
-    (weights, T x n x H x W). Raises ValueError where frames or size do not fit.
-    """
-    values = values.detach().float().cpu() if isinstance(values, torch.Tensor) else values
-    values = np.asarray(values)
-    if values.shape[0] != frames or values.shape[-2:] != size:
-        raise ValueError(f"{what} is {values.shape}, the clip has {frames} frames of {size}")
-    if what == "flow":
-        longest = float(np.linalg.norm(values, axis=1).max()) or 1.0
-        note = [("", f"full colour: {longest:.1f} px")]
-        return lambda t: flow_to_rgb(values[t], max_length=longest), note
-    if what == "belief":
-        note = list(zip(COLOURS.values(), CANDIDATES, strict=False))[: values.shape[1]]
-        return lambda t: fusion_weights_to_rgb(values[t]), note
-    return lambda t: color_map(values[t].reshape(size)), VIRIDIS
-
-# %% ../nbs/11_inspector.ipynb #089fa4e4
-def check_clips(clips: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError unless all are uint8 T x H x W x 3 of the first one's shape."""
-    shape = next(iter(clips.values())).shape
-    for name, clip in clips.items():
-=======
     def _add_clip(self, name: str) -> None:
         clip, shape = self._clips[name], self._clips["prediction"].shape
->>>>>>> 4585d8e (Lesson 11: the inspector on ipywidgets, its scripts in files; index with parts and the glossary; browser tests)
         if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape != shape:
             raise ValueError(
                 f"{name}: {clip.dtype} {clip.shape} does not fit. All clips must be uint8 "
@@ -278,7 +236,7 @@ def check_clips(clips: Mapping[str, np.ndarray]) -> None:
             flow = self._checked("flow", flow)
             longest = float(np.linalg.norm(flow, axis=1).max()) or 1.0  # one scale for the clip
             note = [("", f"full colour: {longest:.1f} px")]
-            self.add_view("flow", lambda t: flow_to_rgb(flow[t], max=longest), note)
+            self.add_view("flow", lambda t: flow_to_rgb(flow[t], max_length=longest), note)
 
     def _add_maps(self, **maps) -> None:
         for name, values in maps.items():
