@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['PICTURE_SUFFIXES', 'InputError', 'project_path', 'existing_path', 'sample_photos', 'read_picture', 'resize_longest',
            'write_errors', 'atomic_write', 'atomic_directory', 'write_picture', 'rgb_to_frame', 'write_video',
-           'open_video', 'Orientation', 'frame_to_rgb', 'frame_rate', 'EndCheck', 'decode_video', 'iter_video',
-           'frame_files', 'iter_clip', 'read_clip']
+           'open_video', 'Orientation', 'frame_to_rgb', 'frame_rate', 'EndCheck', 'iter_video', 'frame_files',
+           'iter_clip', 'read_clip']
 
 # %% ../nbs/01_clips.ipynb #9ff2fc3e
 import os
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import av
 import cv2
@@ -235,7 +235,7 @@ def _add_video_stream(container, codec: str, size: tuple[int, int], fps: Fractio
 _SUFFIXES = {"h264": (".mp4", ".mkv", ".mov", ".avi"), "ffv1": (".mkv", ".avi")}
 
 
-def _check_output(path: Path, fps: float, codec: str, quality: int) -> None:
+def _check_output(path: Path, fps: float | Fraction, codec: str, quality: int) -> None:
     if codec not in _SUFFIXES:
         raise ValueError(f"codec is one of {', '.join(_SUFFIXES)}, not {codec!r}")
     if path.suffix.lower() not in _SUFFIXES[codec]:
@@ -266,7 +266,8 @@ def write_video(
 # %% ../nbs/01_clips.ipynb #51fa7378
 def _encode(part: Path, path: Path, frames, fps: Fraction, codec: str, quality: int) -> None:
     """Write the frames to the file `part`; `path` is the name for messages."""
-    container, stream = None, None
+    container: Any = None
+    stream: Any = None
     try:
         for number, rgb in enumerate(frames):
             if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
@@ -325,7 +326,7 @@ class Orientation:
     @classmethod
     def of_frame(cls, frame: av.VideoFrame) -> "Orientation":
         """Read a frame's display matrix: x' = a x + c y, y' = b x + d y."""
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return cls()
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]
@@ -376,12 +377,13 @@ class EndCheck:
         if packet.pts is None:
             return
         self.torn = packet.is_corrupt  # the last one counts: a cut goes through it
-        begin, n = float(packet.pts * packet.time_base), packet.stream.index
-        length = float((packet.duration or 0) * packet.time_base) or self.step * is_video
+        tick, n = packet.time_base or Fraction(1), packet.stream.index
+        begin = float(packet.pts * tick)
+        length = float((packet.duration or 0) * tick) or self.step * is_video
         self._begin[n] = min(self._begin.get(n, begin), begin)
         self._end[n] = max(self._end.get(n, begin), begin + length)
         if is_video and packet.dts is not None:
-            dts = float(packet.dts * packet.time_base)
+            dts = float(packet.dts * tick)
             since_last = 0.0 if self._last_dts is None else dts - self._last_dts
             self._longest, self._last_dts = max(self._longest, length, since_last), dts
 
@@ -395,7 +397,7 @@ class EndCheck:
         """When the pictures end, as the header says; None where it says nothing about them."""
         begin = self._begin.get(self.stream.index, 0.0)
         if self.stream.duration:
-            return begin + float(self.stream.duration * self.stream.time_base)
+            return begin + float(self.stream.duration * (self.stream.time_base or 1))
         text = self.stream.metadata.get("DURATION", "")  # Matroska
         tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", text)
         return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
@@ -421,24 +423,19 @@ class EndCheck:
         return self.torn or missing > (0.5 * self.step if regular else self._longest) + sound
 
 # %% ../nbs/01_clips.ipynb #d7611b3d
-def decode_video(path: str | Path) -> Iterator[av.VideoFrame]:
-    """Yield the decoded frames of a video file, with their times (`frame.time`).
-
-    A file that ends before its header says so, is damaged or changes its size on the way raises
-    InputError when that point is reached. `frame_to_rgb` makes pictures of the frames.
-    """
-    path = existing_path(path)
+def _decode(path: Path) -> Iterator[av.VideoFrame]:
+    """Yield the decoded frames of a video file; InputError where it is damaged or ends early."""
     with open_video(path) as (container, stream):
         count, size, end = 0, None, EndCheck(container, stream)
         for packet in container.demux():
             end.add(packet)
-            for frame in packet.decode() if packet.stream is stream else ():
+            decoded: Any = packet.decode() if packet.stream is stream else ()
+            for frame in decoded:
                 if size not in (None, (frame.width, frame.height)):
                     raise InputError(f"{path}: frame {count} has another size; convert to one size")
                 if frame.is_corrupt and count:
                     raise InputError(f"{path}: frame {count} is damaged; copy the file again")
-                size = (frame.width, frame.height)
-                count += 1
+                size, count = (frame.width, frame.height), count + 1
                 yield frame
         if count == 0:
             raise InputError(f"{path}: holds no frame that can be decoded; copy it again")
@@ -454,9 +451,10 @@ def iter_video(
 ) -> Iterator[np.ndarray]:
     """Yield the frames of a video file, upright RGB uint8 `H x W x 3`; few are in memory.
 
-    Raises InputError as `decode_video` does.
+    A file that ends before its header says so, is damaged or changes its size on the way raises
+    InputError when that point is reached.
     """
-    for count, frame in enumerate(decode_video(path)):
+    for count, frame in enumerate(_decode(existing_path(path))):
         if max_frames is not None and count >= start + max_frames:
             return
         if count >= start:

@@ -190,7 +190,7 @@ class DISFlow(nn.Module):
         source, target = self.encode(source), self.encode(target)
         if source.shape != target.shape:
             raise ValueError(f"source is {tuple(source.shape)}, target {tuple(target.shape)}")
-        starts = [None] * len(source)
+        starts: Any = [None] * len(source)
         if init is not None:
             _check_flow(init, source)
             starts = init.detach().float().cpu().movedim(1, -1).numpy()

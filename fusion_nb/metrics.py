@@ -115,7 +115,8 @@ def _fetch(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 def _farneback_flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Estimate the flow from grey uint8 `source` to `target`, `2 x H x W`, by Farneback."""
-    flow = cv2.calcOpticalFlowFarneback(source, target, None, 0.5, 5, 7, 5, 5, 1.1, 0)
+    start = np.zeros((*source.shape, 2), np.float32)
+    flow = cv2.calcOpticalFlowFarneback(source, target, start, 0.5, 5, 7, 5, 5, 1.1, 0)
     return np.ascontiguousarray(np.moveaxis(flow, -1, 0))
 
 

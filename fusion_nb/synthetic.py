@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,8 +85,11 @@ class SyntheticScene:
         """Return the number of the layer that the points (x, y) of a frame show, uint8."""
         labels = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.uint8)
         for k, layer in enumerate(self.layers[1:], 1):
-            u, v = layer.frame_to_texture(time, x, y)
-            labels[cv2.remap(layer.mask, u, v, cv2.INTER_NEAREST) > 0] = k
+            solid: Any = 1
+            if layer.mask is not None:
+                u, v = layer.frame_to_texture(time, x, y)
+                solid = cv2.remap(layer.mask, u, v, cv2.INTER_NEAREST)
+            labels[np.broadcast_to(solid, labels.shape) > 0] = k
         return labels
 
     def render(self, time: float) -> np.ndarray:
@@ -226,7 +230,7 @@ def random_scene(photos, size: tuple[int, int], rng, pieces: int, recolor=False)
         texture, mask = _random_texture(rng, photos, side, side, recolor), _blob(rng, side)
         place = rng.uniform(0.15, 0.85, 2) * (width, height)
         layers.append(Layer(texture, mask, _Motion(rng, (side, side), place, 1.5 * speed, 0.005)))
-    return SyntheticScene(tuple(size), layers)
+    return SyntheticScene((height, width), layers)
 
 # %% ../nbs/02_synthetic.ipynb #61c60252
 def _photo_list(photos) -> list[np.ndarray]:
