@@ -183,9 +183,9 @@ def _shards(
 ) -> int | None:
     """Pack folders of clips into WebDataset shards for fusion_train --dataset FOLDER_OR_URL."""
     options = dict(locals())
-    from fusion_nb.datasets import command
+    from fusion_nb.datasets import run_shards
 
-    return command(**options)
+    return run_shards(**options)
 
 
 fusion_shards = make_app(_shards, "fusion_shards films/train -o shards --longest 480")
