@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['fusion_colorize', 'fusion_evaluate', 'fusion_shards', 'fusion_recipe', 'fusion_benchmark', 'report_errors',
-           'make_app', 'fusion_train']
+           'make_app', 'train_app', 'fusion_train']
 
-# %% ../nbs/commands.ipynb #74910b36
+# %% ../nbs/commands.ipynb #2a8880f2
 import errno
 import inspect
 import logging
@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -61,15 +62,20 @@ def report_errors(memory_hint: str = "use smaller pictures") -> Iterator[None]:
         typer.echo(f"error: {line}", err=True)
         raise typer.Exit(2) from None
 
-# %% ../nbs/commands.ipynb #02bd9b77
+# %% ../nbs/commands.ipynb #3e33658e
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     """Print a warning as one line."""
     typer.echo(f"warning: {message}", err=True)
 
 
+def _set_thread_policy() -> None:
+    """Make OpenMP's threads spin less while they wait; torch reads this when it is loaded."""
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def _run(function: Callable, verbose: bool, memory_hint: str, options: dict) -> int:
     """Call a command's function with logging and warnings on stderr; return its exit code."""
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded
+    _set_thread_policy()
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("fusion_nb").setLevel(level)
@@ -98,7 +104,8 @@ def make_app(function: Callable, epilog: str = "", memory_hint: str = "") -> typ
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(help=inspect.getdoc(function), epilog=epilog)(command)
+    both = {"token_normalize_func": lambda flag: flag.replace("_", "-")}  # --on_missing as well
+    app.command(help=inspect.getdoc(function), epilog=epilog, context_settings=both)(command)
     return app
 
 # %% ../nbs/commands.ipynb #d45709cd
@@ -171,7 +178,7 @@ def _evaluate(
 
 fusion_evaluate = make_app(_evaluate)
 
-# %% ../nbs/commands.ipynb #0a6b0b20
+# %% ../nbs/commands.ipynb #a490a915
 def _shards(
     clips: Annotated[str, typer.Argument(help="ROOT[,ROOT]: folders of clips")],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of the shards, a new one")],
@@ -229,9 +236,32 @@ def _benchmark(
 
 fusion_benchmark = make_app(_benchmark)
 
-# %% ../nbs/commands.ipynb #7310fc05
-def fusion_train() -> None:
-    """Run `fusion_train`, whose flags are the fields of `TrainConfig`."""
-    from fusion_nb.training import main
+# %% ../nbs/commands.ipynb #1b15fa96
+def train_app() -> typer.Typer:
+    """Make the command line of `fusion_train`: a flag for each field of `TrainConfig`."""
+    from fusion_nb.training import TrainConfig, run_train
 
-    main()
+    def train(context: typer.Context, **options) -> int:
+        given = {n for n in options if context.get_parameter_source(n).name == "COMMANDLINE"}
+        return run_train(given, **options)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.signature(train).parameters["context"]]
+    for f in fields(TrainConfig):
+        flag = f"--{f.name}/--no-{f.name}" if f.type is bool else f"--{f.name}"
+        option = Annotated[f.type, typer.Option(flag, help=f.metadata["help"])]
+        parameters.append(inspect.Parameter(f.name, kind, default=f.default, annotation=option))
+    train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    train.__doc__ = """Train a system that colours videos after an exemplar.
+
+    Without arguments: the tiny preset, on pictures that come with the libraries, for two minutes."""
+    hint = "use --batch_size 1, --bptt_frames 2, a smaller --crop_size, or --mixed_precision bf16"
+    return make_app(train, memory_hint=hint)
+
+
+def fusion_train() -> None:
+    """Run `fusion_train`."""
+    _set_thread_policy()
+    with report_errors():
+        app = train_app()
+    app()
