@@ -5,7 +5,7 @@ __all__ = ['INDEX', 'RETRY_SECONDS', 'split_roots', 'ClipRecord', 'ClipFolder', 
            'ResumableBatchSampler', 'iter_batches', 'write_shards', 'is_sharded', 'read_index', 'ShardedClips',
            'open_clips', 'run_shards']
 
-# %% ../nbs/12_datasets.ipynb #c7f26427
+# %% ../nbs/12_datasets.ipynb #d3a4b4ed
 import csv
 import json
 import os
@@ -29,16 +29,16 @@ from torch.utils.data import Dataset, Sampler
 from fusion_nb.clips import (
     PICTURE_SUFFIXES,
     InputError,
-    _existing,
-    _frame_files,
     atomic_directory,
+    existing_path,
+    frame_files,
     read_picture,
     resize_longest,
 )
 from .color import rgb_to_lab
-from .synthetic import _recolor, _to_2tuple
+from .synthetic import ItemSeeds, random_recolor
 
-# %% ../nbs/12_datasets.ipynb #c22e7435
+# %% ../nbs/12_datasets.ipynb #53cbfda4
 def split_roots(roots: str | Path | Sequence[str | Path]) -> list[str]:
     """Split `A, B` into its parts; a list stays as it is. InputError for an empty part."""
     parts = roots.split(",") if isinstance(roots, str) else roots
@@ -58,7 +58,7 @@ def _is_clutter(folder: Path, parents: set[str]) -> bool:
 def _find_clips(root: Path) -> tuple[dict[str, list[Path]], int]:
     """Return the frames of each folder that has any, by relative name, and the folders ignored."""
     clips, ignored = {}, 0
-    parents = {str(_existing(root)): {os.path.realpath(root)}}  # real paths above each folder
+    parents = {str(existing_path(root)): {os.path.realpath(root)}}  # real paths above each folder
     for folder, inner, files in os.walk(root, followlinks=True):
         above = parents.pop(folder)
         kept = [name for name in sorted(inner) if not _is_clutter(Path(folder, name), above)]
@@ -68,7 +68,7 @@ def _find_clips(root: Path) -> tuple[dict[str, list[Path]], int]:
             path = os.path.join(folder, name)
             parents[path] = above | {os.path.realpath(path)}
         if any(Path(f).suffix.lower() in PICTURE_SUFFIXES and f[0] != "." for f in files):
-            clips[Path(folder).relative_to(root).as_posix()] = _frame_files(Path(folder))
+            clips[Path(folder).relative_to(root).as_posix()] = frame_files(Path(folder))
     if not clips:
         raise InputError(f"{root}: holds no folder of frames. See data/README.md for the layout.")
     return clips, ignored
@@ -117,7 +117,7 @@ def _csv_exemplars(root: Path, clips: dict, imagenet: Path, skip: bool) -> tuple
             found.setdefault(full_names[video], {})[Path(frame).stem] = present
     return found, missing
 
-# %% ../nbs/12_datasets.ipynb #9d68efea
+# %% ../nbs/12_datasets.ipynb #0d84c56a
 class ClipRecord(NamedTuple):
     """A clip: its frames in order, and the exemplars of some of them by the frame's name."""
 
@@ -144,7 +144,7 @@ def _read_records(roots: Any, imagenet: str | Path | None, on_missing: str) -> _
         exemplars: dict = {}
         if imagenet is not None:
             skip = on_missing == "skip"
-            exemplars, absent = _csv_exemplars(root, files, _existing(imagenet), skip)
+            exemplars, absent = _csv_exemplars(root, files, existing_path(imagenet), skip)
             missing += absent
         ignored += passed_over
         clips += [ClipRecord(str(root / n), f, exemplars.get(n, {})) for n, f in files.items()]
@@ -201,7 +201,7 @@ def _draw_exemplar(rng: np.random.Generator, clip: ClipRecord, first: int, proba
         choices = clip.files
     return choices[rng.integers(len(choices))]
 
-# %% ../nbs/12_datasets.ipynb #16bc2ba3
+# %% ../nbs/12_datasets.ipynb #ca0e1d03
 class ClipFolder(Dataset):
     """Clips of real frames: sample = dict(lab `T x 3 x H x W`, exemplar `3 x H x W`, name).
 
@@ -229,8 +229,8 @@ class ClipFolder(Dataset):
         if min(frames, stride) < 1:
             raise InputError(f"frames and stride are 1 or more, not {frames} and {stride}")
         self.frames, self.stride, self.augment = frames, stride, augment
-        self.size, self.exemplar_probability = _to_2tuple(size), exemplar_probability
-        self.seed, self.epoch = seed, 0
+        self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.exemplar_probability, self.seeds = exemplar_probability, ItemSeeds(seed)
         self.read = _FrameCache(self.size, cache_bytes)
         records = self._records(roots, imagenet, on_missing)
         self.missing, self.ignored, span = records.missing, records.ignored, self._span
@@ -244,9 +244,7 @@ class ClipFolder(Dataset):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        rng = np.random.default_rng([self.seed, self.epoch, index])
+        rng = self.seeds.rng(index, len(self))
         clip, part, parts = self.samples[index]
         first = int((len(clip.files) - self._span + 1) * (part + rng.random()) / parts)
         files = clip.files[first :: self.stride][: self.frames]
@@ -261,14 +259,14 @@ class ClipFolder(Dataset):
         other = frames[0] if chosen is None else self.read(chosen)
         exemplar = other if chosen is None else _draw_crop(rng, other, self.size)(other)
         if self.augment and rng.random() < 0.5:
-            recolor = _recolor(rng)
+            recolor = random_recolor(rng)
             frames, exemplar = recolor(frames), recolor(exemplar)
         name = f"{clip.name}:{first}"
         return dict(lab=rgb_to_lab(frames), exemplar=rgb_to_lab(exemplar)[0], name=name)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose which draw of each sample is returned from now on."""
-        self.epoch = epoch
+        self.seeds.set_epoch(epoch)
 
     @property
     def _span(self) -> int:
@@ -282,7 +280,7 @@ class ClipFolder(Dataset):
         """Return how many samples an epoch takes from a clip."""
         return max(1, len(clip.files) // self._span)
 
-# %% ../nbs/12_datasets.ipynb #07f1b4a5
+# %% ../nbs/12_datasets.ipynb #f98bf7e3
 def mix_seed(*parts: int) -> int:
     """Return one seed made of several whole numbers, well mixed: neighbours are unrelated."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
@@ -325,7 +323,7 @@ class ResumableDataset(Dataset):
             source, index = self._locate(int(_permutation(len(self), self.seed, epoch)[turn]))
         elif self.clips:
             index = sample_index % len(self.synthetic)
-        source.seed = seed  # each worker has its own copy of the data set
+        source.seeds.seed = seed  # each worker has its own copy of the data set
         return source[index]
 
     def _locate(self, index: int) -> tuple[Dataset, int]:

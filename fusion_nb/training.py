@@ -766,7 +766,7 @@ class RunLog:
             self.show(line)
         self.seconds = self.waited = 0.0
 
-# %% ../nbs/13_training.ipynb #2f466767
+# %% ../nbs/13_training.ipynb #f748f140
 def training_parts(
     config: TrainConfig, system: FusionSystem, accelerator: Accelerator
 ) -> dict[str, Any]:
@@ -802,17 +802,21 @@ def discriminator_step(
 def training_batches(
     data: Dataset, config: TrainConfig, accelerator: Accelerator, first: int
 ) -> Iterator[dict]:
-    """Yield this process's part of the batches from number `first` on, without an end."""
+    """Return this process's part of the batches from number `first` on, without an end."""
     rank, processes = accelerator.process_index, accelerator.num_processes
     order = ResumableBatchSampler(config.batch_size, first, rank, processes)
     pin = accelerator.device.type == "cuda"
     workers = config.num_workers
     loader = DataLoader(data, batch_sampler=order, num_workers=workers, pin_memory=pin)
-    for batch in iter_batches(loader):
-        yield {
+    batches = iter_batches(iter(loader))  # which draws a seed now, not in the first step
+
+    def on_device(batch: dict) -> dict:
+        return {
             k: v.to(accelerator.device, non_blocking=True) if isinstance(v, Tensor) else v
             for k, v in batch.items()
         }
+
+    return map(on_device, batches)
 
 # %% ../nbs/13_training.ipynb #f326fce1
 class Trainer:
