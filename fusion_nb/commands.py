@@ -171,7 +171,7 @@ def _evaluate(
 ) -> int | None:
     """Measure coloured clips against the truth: PSNR, SSIM, CDC, colourfulness, warp error, ..."""
     options = dict(locals())
-    from fusion_nb.colorize import run_evaluate
+    from fusion_nb.evaluation import run_evaluate
 
     return run_evaluate(**options)
 

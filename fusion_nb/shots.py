@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['CUT_THRESHOLD', 'SAME_FRAME_THRESHOLD', 'MIN_SIDE', 'lightness', 'paint', 'guided_upsample_ab', 'thumbnail',
            'frame_change', 'is_cut', 'GrayFrame', 'ColoredFrame', 'check_exemplar', 'match_score_threshold',
-           'frame_similarity', 'same_shape', 'pad_to_min_side', 'ExemplarPicture', 'ColorizeConfig', 'ExemplarSet',
-           'FrameColorizer', 'Shot', 'ShotColorizer']
+           'frame_similarity', 'same_shape', 'pad_to_min_side', 'ExemplarPicture', 'find_exemplar_frames',
+           'ColorizeConfig', 'ExemplarSet', 'FrameColorizer', 'Shot', 'ShotColorizer']
 
 # %% ../nbs/17_shots.ipynb #b859fa47
 import warnings
@@ -20,7 +20,9 @@ from tqdm.auto import tqdm
 
 from .clips import InputError, resize_longest, sample_photos
 from .color import rgb_to_lab
-from .system import ColorizerState, EncodedExemplar, FrameOutput, FusionSystem
+from .exemplar import EncodedExemplar
+from .system import ColorizerState, FrameOutput, FusionSystem
+from .video import MediaInfo, TimedFrame, VideoReader
 
 # %% ../nbs/17_shots.ipynb #9c8bfb5d
 def _linear_table(depth: int) -> np.ndarray:
@@ -201,7 +203,7 @@ def match_score_threshold(
         photo = cv2.resize(photos[name], size[::-1], interpolation=cv2.INTER_AREA)
         l = torch.from_numpy(lightness(photo) / 50 - 1)[None, None]
         l = l.to(next(system.parameters()).device)
-        scores.append(float(system.swintexco.match(l, encoded).score))
+        scores.append(float(system.swintexco.match(l, encoded).mean_similarity))
     unrelated = sum(scores) / len(scores)
     return unrelated + 0.1 * (1 - unrelated)  # a tenth of the way to a perfect score
 
@@ -229,7 +231,7 @@ def frame_similarity(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.quantile(covariance / np.sqrt(variances[0] * variances[1]), 0.02))
 
 
-def same_shape(one: Sequence[int], other: Sequence[int]) -> bool:
+def same_shape(one: Sequence[float], other: Sequence[float]) -> bool:
     """Return whether two sizes (height, width) have the same proportions, within 3 %."""
     return bool(abs(np.log(one[1] * other[0] / (one[0] * other[1]))) < 0.03)
 
@@ -263,12 +265,70 @@ class ExemplarPicture:
         if not same_shape(lab.shape[2:], size) or min(size) < MIN_SIDE:
             return None
         if lab.shape[2:] != size:
-            how = dict(mode="bilinear", antialias=True, align_corners=False)
-            lab = F.interpolate(lab, size=size, **how)
+            lab = F.interpolate(lab, size, mode="bilinear", antialias=True, align_corners=False)
         l = ((lab[0, 0] + 1) * 50).cpu().numpy()
         alike = np.corrcoef(thumbnail(l).ravel(), thumbnail(gray.small).ravel())[0, 1] > 0.9
         same = alike and frame_similarity(l, gray.small) > SAME_FRAME_THRESHOLD
         return lab if same else None
+
+# %% ../nbs/17_shots.ipynb #99d54e06
+class _FrameSearch:
+    """Search a film for the frame that an exemplar is, or that its time (seconds) names."""
+
+    def __init__(self, picture: np.ndarray, time: float | None):
+        self.picture, self.time = picture, time
+        self.l: np.ndarray | None = None
+        self.score = SAME_FRAME_THRESHOLD
+        self.found: int | None = None
+        self.at_time: int | None = None  # the first frame at or after the time
+
+    def compare(self, number: int, seconds: float, l: np.ndarray) -> None:
+        """Compare the next frame's L; a bound exemplar is looked for within a second of its time."""
+        if self.time is not None and self.at_time is None and seconds >= self.time - 1e-3:
+            self.at_time = number
+        far = self.time is not None and abs(seconds - self.time) > 1
+        if far or min(l.shape) < MIN_SIDE or not same_shape(self.picture.shape, l.shape):
+            return
+        if self.l is None:
+            small = cv2.resize(self.picture, l.shape[::-1], interpolation=cv2.INTER_AREA)
+            self.l = lightness(small)
+        if (score := frame_similarity(self.l, l)) > self.score:
+            self.score, self.found = score, number
+
+    def is_over(self, number: int, seconds: float) -> bool:
+        """Return whether no later frame can be a better one."""
+        if self.time is not None:
+            return seconds > self.time + 1
+        return self.found is not None and number > self.found + 25
+
+
+def find_exemplar_frames(
+    info: MediaInfo,
+    exemplars: Sequence[np.ndarray],
+    times: Sequence[float | None],
+    progress: bool = False,
+) -> dict[int, int]:
+    """Return which exemplars are frames of the film: {frame number: index of the exemplar}.
+
+    times: seconds to which an exemplar is bound, or None. It is bound to the frame at that time
+    where it is not found near it.
+    """
+    searches = [_FrameSearch(*pair) for pair in zip(exemplars, times, strict=True)]
+    begin: int | None = None
+    bar = tqdm(total=info.frames, desc="looking", leave=False, disable=not progress)
+    with VideoReader(info) as reader, bar:
+        frames = (item for item in reader if isinstance(item, TimedFrame))
+        for number, frame in enumerate(frames):
+            begin = frame.pts if begin is None else begin
+            seconds = float((frame.pts - begin) * info.time_base)
+            l = lightness(resize_longest(frame.rgb, 224))
+            for search in searches:
+                search.compare(number, seconds, l)
+            bar.update()
+            if all(search.is_over(number, seconds) for search in searches):
+                break
+    places = [s.at_time if s.found is None else s.found for s in searches]
+    return {place: n for n, place in enumerate(places) if place is not None}
 
 # %% ../nbs/17_shots.ipynb #1c9064bd
 @dataclass
@@ -327,7 +387,8 @@ class ExemplarSet:
                 mask = cv2.resize(self.trust, small.shape[1::-1], interpolation=cv2.INTER_AREA)
                 trust = pad_to_min_side(torch.from_numpy(mask)[None, None].to(self.device))
             encoded = self.system.encode_exemplar(lab)
-            threshold = match_score_threshold(self.system, encoded, lab.shape[2:])
+            size = lab.shape[2], lab.shape[3]
+            threshold = match_score_threshold(self.system, encoded, size)
             self.encoded.append(ExemplarPicture(n, lab, encoded, threshold, trust))
 
     @torch.inference_mode()
@@ -338,7 +399,7 @@ class ExemplarSet:
         network = self.system.swintexco
         features = network.embed(l)
         matches = [network.match(l, e.encoded, features=features) for e in self.encoded]
-        return self.encoded[int(torch.cat([m.score for m in matches]).argmax())]
+        return self.encoded[int(torch.cat([m.mean_similarity for m in matches]).argmax())]
 
 # %% ../nbs/17_shots.ipynb #af372b8b
 class FrameColorizer:

@@ -2,19 +2,18 @@
 
 # %% auto #0
 __all__ = ['CONTAINERS', 'MediaInfo', 'probe', 'TimestampFixer', 'TimedFrame', 'VideoReader', 'codec_for', 'partial_path',
-           'VideoOutput', 'PngOutput', 'EarlierPart', 'PartialOutput', 'VideoWriter', 'prefetch']
+           'VideoOutput', 'PngOutput', 'EarlierPart', 'PartialOutput', 'VideoWriter']
 
 # %% ../nbs/16_video.ipynb #e3c929dc
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -22,19 +21,9 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from PIL import ExifTags, Image
 
-from fusion_nb.clips import (
-    EndCheck,
-    InputError,
-    Orientation,
-    existing_path,
-    frame_files,
-    frame_rate,
-    frame_to_rgb,
-    open_video,
-    read_picture,
-    rgb_to_frame,
-    write_errors,
-)
+from .clips import EndCheck, InputError, Orientation, _flush, existing_path, frame_files
+from .clips import frame_rate, frame_to_rgb, open_video, read_picture, rgb_to_frame
+from .clips import write_errors
 
 # %% ../nbs/16_video.ipynb #289f7af0
 @dataclass(frozen=True)
@@ -88,14 +77,6 @@ def _probe_folder(folder: Path, fps: Fraction) -> MediaInfo:
     return MediaInfo(folder, *size, fps, 1 / fps, len(files), seconds, pictures=tuple(files))
 
 # %% ../nbs/16_video.ipynb #4e9864bf
-def _first_frame(path: Path, container, video) -> av.VideoFrame:
-    for packet in container.demux(video):
-        with suppress(av.error.InvalidDataError):
-            for frame in video.decode(packet):
-                return frame
-    raise InputError(f"{path}: holds no frame that can be decoded; copy it again")
-
-
 def probe(path, fps: float = 25) -> MediaInfo:
     """Describe a video file, or a folder of pictures shown `fps` a second. Raises InputError.
 
@@ -108,42 +89,44 @@ def probe(path, fps: float = 25) -> MediaInfo:
             raise InputError(f"fps {fps}: is no rate of frames; give a number above 0, up to 1000")
         return _probe_folder(path, Fraction(fps).limit_denominator(1001))
     with open_video(path) as (container, video):
-        frame = _first_frame(path, container, video)
-        swap = Orientation.of_frame(frame).swap
-        size = (frame.height, frame.width) if swap else (frame.width, frame.height)
-        aspect = video.sample_aspect_ratio or Fraction(1)
-        bottom_first = video.codec_context.field_order in (3, 4)  # AV_FIELD_BB, AV_FIELD_TB
-        fields = ("bff" if bottom_first else "tff") if frame.interlaced_frame and not swap else ""
-        bits = max(c.bits for c in frame.format.components)
-    with open_video(path) as (container, video):
-        end = EndCheck(container, video)
+        video.thread_type = "SLICE"  # the first frame comes with its packet
+        end, frame = EndCheck(container, video), None
         with suppress(av.error.FFmpegError):  # what cannot be read is missing at the end
             for packet in container.demux():
                 end.add(packet)
-        times = frame_rate(video), video.time_base, end.frames, end.seconds
-        missing = end.missing_seconds()
-    aspect = 1 / aspect if swap else aspect
-    return MediaInfo(path, *size, *times, fields, bits, aspect, missing=missing)
+                if frame is None and packet.stream is video:
+                    with suppress(av.error.InvalidDataError):
+                        frame = next(iter(video.decode(packet)), None)
+        if frame is None:
+            raise InputError(f"{path}: holds no frame that can be decoded; copy it again")
+        swap, aspect = Orientation.of_frame(frame).swap, video.sample_aspect_ratio or Fraction(1)
+        bottom_first = video.codec_context.field_order in (3, 4)  # AV_FIELD_BB, AV_FIELD_TB
+        fields = ("bff" if bottom_first else "tff") if frame.interlaced_frame and not swap else ""
+        size = (frame.height, frame.width) if swap else (frame.width, frame.height)
+        rate, missing = frame_rate(video), end.missing_seconds()
+        shape = fields, max(c.bits for c in frame.format.components), 1 / aspect if swap else aspect
+        tick = video.time_base or 1 / rate
+    return MediaInfo(path, *size, rate, tick, end.frames, end.seconds, *shape, missing=missing)
 
 # %% ../nbs/16_video.ipynb #76312b69
 class TimestampFixer:
     """Make time stamps that only grow. step: ticks a frame, where the film states no times."""
 
     def __init__(self, step: int):
-        self.step, self.last = max(1, step), None
+        self.step = max(1, step)
+        self.last: int | None = None
 
     def __call__(self, pts: int | None) -> int:
         """Return the time stamp of the next frame, given what the film says."""
         if pts is None:
             pts = 0 if self.last is None else self.last + self.step
-        self.last: int | None = pts if self.last is None else max(pts, self.last + 1)
-        return self.last
+        self.last = pts = pts if self.last is None else max(pts, self.last + 1)
+        return pts
 
 # %% ../nbs/16_video.ipynb #c61313ea
 @dataclass
 class TimedFrame:
-    """Hold one frame: RGB uint8 (uint16 where the film is deeper) `H x W x 3`; when it is shown and
-    for how long, in ticks of the film's time base."""
+    """Hold a frame: RGB uint8 or uint16 `H x W x 3`, its time and duration in the film's ticks."""
 
     rgb: np.ndarray
     pts: int
@@ -151,16 +134,16 @@ class TimedFrame:
 
 
 class VideoReader:
-    """Read a film: iterating gives a `TimedFrame` for each frame, and between them the packets of
-    its sound and subtitles as they are stored. Use it as a context manager.
+    """Read a film: iterating gives each `TimedFrame`, and the packets of sound and subtitles between.
 
-    info: from `probe`. tracks: the streams of the packets. damaged: the times, in seconds, of what
+    A context manager. tracks: the streams of the packets. damaged: the times, in seconds, of what
     could not be decoded. Raises InputError.
     """
 
     def __init__(self, info: MediaInfo):
-        self.info, self.tracks, self.container = info, [], None
-        self.damaged: list[float] = []
+        self.info, self.damaged = info, list[float]()
+        self.container: Any = None
+        self.tracks: list[Any] = []
         self._open, self._fix = ExitStack(), TimestampFixer(round(1 / info.fps / info.time_base))
         if not info.pictures:
             self.container, self._video = self._open.enter_context(open_video(info.path))
@@ -184,18 +167,15 @@ class VideoReader:
                 elif packet.dts is not None:
                     yield packet
         except av.error.FFmpegError:  # the rest cannot be read; what the decoder holds still can
-            self._note_damage()
+            self.damaged.append(float((self._fix.last or 0) * self.info.time_base))
             yield from self._decode(None)
-
-    def _note_damage(self) -> None:
-        self.damaged.append(float((self._fix.last or 0) * self.info.time_base))
 
     def _decode(self, packet: av.Packet | None) -> Iterator[TimedFrame]:
         frames: list[av.VideoFrame] = []
         try:
             frames = self._video.decode(packet)
         except av.error.FFmpegError:
-            self._note_damage()
+            self.damaged.append(float((self._fix.last or 0) * self.info.time_base))
         for frame in frames:
             info, pts = self.info, self._fix(frame.pts)
             rgb = frame_to_rgb(frame, "rgb48le" if info.bits > 8 else "rgb24")
@@ -261,7 +241,8 @@ class _TrackWriter:
             self.stream.layout = "mono" if source.channels == 1 else "stereo"
         # Matroska takes packets of equal times, the formats of mp4 do not.
         self._step = 0 if output.format.name == "matroska" else 1
-        self.output, self.copied, self._last = output, copied, None
+        self.output, self.copied = output, copied
+        self._last: int | None = None
         self.stream.metadata.update(source.metadata)
         self.stream.disposition = source.disposition
 
@@ -270,7 +251,7 @@ class _TrackWriter:
             if not self.copied:
                 for frame in packet.decode():
                     self.output.mux(self.stream.encode(frame))
-            elif self._last is None or packet.dts >= self._last + self._step:
+            elif self._last is None or (packet.dts or 0) >= self._last + self._step:
                 self._last, packet.stream = packet.dts, self.stream
                 self.output.mux(packet)
 
@@ -278,7 +259,7 @@ class _TrackWriter:
         if not self.copied:
             self.output.mux(self.stream.encode(None))
 
-# %% ../nbs/16_video.ipynb #9299e9c4
+
 class _Tracks:
     """Write all sound and subtitles of a film, its tags and chapters."""
 
@@ -314,11 +295,9 @@ def _converter(context, info: MediaInfo, in_fields: bool) -> Callable:
     """Return a function from RGB `H x W x 3` to frames in the encoder's pixel format."""
     if not in_fields:
         return lambda rgb: rgb_to_frame(rgb, context.pix_fmt)
-    # Each field has its own colour samples; FFmpeg's filters know, its plain conversion does not.
-    graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=context.width, height=context.height, format="rgb24", time_base=info.time_base
-    )
+    graph: Any = av.filter.Graph()
+    size = dict(width=context.width, height=context.height)
+    source = graph.add_buffer(**size, format="rgb24", time_base=info.time_base)
     chain = [source, graph.add("setfield", info.fields)]
     chain += [graph.add("scale", "interl=1:out_color_matrix=bt709:out_range=tv")]
     chain += [graph.add("format", context.pix_fmt), graph.add("buffersink")]
@@ -345,12 +324,8 @@ def _video_encoder(output, info: MediaInfo, codec: str, quality: int, size: tupl
         context.pix_fmt = "gbrp16le" if info.bits > 8 else "bgr0"  # RGB itself
         context.gop_size = 1
         return stream, False
-    # Colour at half resolution plays everywhere, but needs even sides.
     context.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-    # BT.709, and say so: players guess otherwise.
     context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
-    # Without B-frames packets leave in the order of the frames: any container can hold any times,
-    # and what two runs wrote can be joined.
     stream.options = {"crf": str(quality), "preset": "veryfast", "bf": "0"}
     in_fields = bool(info.fields) and context.pix_fmt == "yuv420p" and size[1] % 4 == 0
     if in_fields:
@@ -365,11 +340,10 @@ class VideoOutput:
     def __init__(self, path: Path, reader: VideoReader, codec: str, quality: int, size):
         self.info = reader.info
         self._durations: dict[int, int] = {}
-        # In Matroska sound may begin before 0, which must not shift all else. An mp4 is made ready
-        # to be played while it is loaded, with edit lists as exact as the time stamps.
+        # An mp4 can be played while it is loaded; its edit lists are as exact as the time stamps.
         scale = str(min(self.info.time_base.denominator, 1 << 30))
         options = {"movflags": "faststart", "movie_timescale": scale}
-        if path.suffix.lower() == ".mkv":
+        if path.suffix.lower() == ".mkv":  # sound may begin before 0: that must not shift all else
             options = {"avoid_negative_ts": "disabled"}
         self.container = av.open(f"file:{path}", "w", options=options)
         self.stream, in_fields = _video_encoder(self.container, self.info, codec, quality, size)
@@ -391,7 +365,7 @@ class VideoOutput:
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:  # the muxer needs to know how long the last frame is shown
-            packet.duration = self._durations.pop(packet.pts, packet.duration)
+            packet.duration = self._durations.pop(packet.pts or 0, packet.duration or 0)
             self.container.mux(packet)
 
     def close(self) -> None:
@@ -403,7 +377,7 @@ class VideoOutput:
         with suppress(av.error.FFmpegError, OSError):
             self.container.close()
 
-# %% ../nbs/16_video.ipynb #5ff04179
+
 class PngOutput:
     """Write a folder of PNGs, and `times.txt`: the milliseconds at which each is shown."""
 
@@ -433,16 +407,13 @@ class PngOutput:
     def close(self) -> None:
         self._times.close()
 
-    def abandon(self) -> None:
-        with suppress(OSError):
-            self._times.close()
+    abandon = close
 
 # %% ../nbs/16_video.ipynb #10f81dec
 class EarlierPart:
-    """Hold what an interrupted run wrote: a video, or a folder of PNGs.
+    """Hold what an interrupted run wrote: a video, or a folder of PNGs. Raises InputError.
 
-    count: its frames. last: the last of them, RGB `H x W x 3`. items: the packets or files to be
-    taken over, in order. Raises InputError where there is no frame that can be used.
+    count: its frames. last: the last of them, RGB `H x W x 3`. items: packets or files to take over.
     """
 
     def __init__(self, path: Path):
@@ -459,7 +430,7 @@ class EarlierPart:
 
     def _packets(self) -> Iterator[av.Packet]:
         with open_video(self.path) as (container, video):
-            times = [p.pts for p in container.demux(video) if p.size]
+            times = [p.pts or 0 for p in container.demux(video) if p.size]
             self.count = len(times)
             if times:
                 container.seek(max(times), backward=True, stream=video)
@@ -533,19 +504,17 @@ class PartialOutput:
         self.verify()
         with suppress(OSError):
             self.path.rmdir()  # an empty folder, so that another one can take its place
-        if self.part.is_file():
-            with open(self.part, "rb+") as file:
-                os.fsync(file.fileno())
+        _flush(self.part)
         os.replace(self.part, self.path)
         self._settle(restore=False)
 
     def keep(self, count: int) -> None:
-        """Keep what there is after an interruption at `count` frames: the longer part stays."""
+        """Keep the longer part after an interruption at `count` frames."""
         self.verify()
         self._settle(restore=self.earlier is not None and count < self.earlier.count)
 
     def rollback(self) -> None:
-        """Delete what this run wrote; what an earlier one left goes back to its place."""
+        """Delete what this run wrote, and put back what an earlier one left."""
         with suppress(OSError):
             _remove(self.part)
             self._settle(restore=True)
@@ -554,22 +523,20 @@ class PartialOutput:
         if self.earlier:
             self.earlier.close()
             _remove(self.part if restore else self._aside)
-        if self.earlier and restore:
-            os.replace(self._aside, self.part)
+            if restore:
+                os.replace(self._aside, self.part)
         if not self.part.exists():
             self._plan.unlink(missing_ok=True)
 
 # %% ../nbs/16_video.ipynb #f15ee22c
 class VideoWriter:
-    """Write frames with the times of a film, and with its sound and metadata; a context manager.
+    """Write frames with the times of a film, and its sound and metadata; a context manager.
 
-    path, reader: the output, and the `VideoReader` of the film. codec: see `codec_for`. quality:
-    CRF of h264. size: width and height where they are not the film's. plan, resume: see
-    `PartialOutput`. Leaving without an error gives the output its name. After `Ctrl-C` the partial
-    file stays, playable, and resume=True continues it: `done` frames exist already, `last` is the
-    last of them, and `keep` is called for them in place of `write`. After bad input or a failed
-    write nothing is left. bits: of the RGB that is written, 8 or 16. notes: what could not be kept,
-    one line each. Raises InputError.
+    codec: see `codec_for`. quality: CRF of h264. size: width and height where they are not the
+    film's. plan, resume: see `PartialOutput`. After `Ctrl-C` the partial file stays and resume=True
+    continues it: `done` frames exist, `last` is the last, and `keep` is called for them in place of
+    `write`. After bad input or a failed write nothing is left. bits: of the RGB that is written.
+    notes: what could not be kept, one line each. Raises InputError.
     """
 
     def __init__(
@@ -582,17 +549,17 @@ class VideoWriter:
         self._files = PartialOutput(self.path, f"{plan} {encoder}", resume)
         try:
             with write_errors(self.path):
-                self._output = self._open(reader, codec, quality, size)
+                self._output: VideoOutput | PngOutput
+                if codec == "png":
+                    self._output = PngOutput(self._files.part, reader)
+                else:
+                    self._output = VideoOutput(self._files.part, reader, codec, quality, size)
         except BaseException:
             self._files.rollback()
             raise
         self.bits, self.notes, earlier = self._output.bits, self._output.notes, self._files.earlier
         self.done, self.last = (earlier.count, earlier.last) if earlier else (0, None)
-
-    def _open(self, reader, codec: str, quality: int, size) -> VideoOutput | PngOutput:
-        if codec == "png":
-            return PngOutput(self._files.part, reader)
-        return VideoOutput(self._files.part, reader, codec, quality, size)
+        self._earlier: Iterator = earlier.items if earlier else iter(())
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -610,7 +577,7 @@ class VideoWriter:
     def keep(self, pts: int) -> None:
         """Take the next frame over from the earlier part, as it is."""
         with write_errors(self.path):
-            self._output.keep(next(self._files.earlier.items), pts)
+            self._output.keep(next(self._earlier), pts)
         self.count += 1
 
     def copy(self, packet: av.Packet) -> None:
@@ -631,22 +598,3 @@ class VideoWriter:
             self._output.abandon()
             self._files.rollback()
             raise
-
-# %% ../nbs/16_video.ipynb #d58f1ad9
-def prefetch(items: Iterable, depth: int = 4) -> Iterator:
-    """Give the same items, computed in a thread that works up to `depth` of them ahead.
-
-    An error in the thread is raised here in its place. Leaving early stops the thread.
-    """
-    source, end = iter(items), object()
-    with ThreadPoolExecutor(1) as thread:
-        ahead = deque(thread.submit(next, source, end) for _ in range(depth))
-        try:
-            while (item := ahead.popleft().result()) is not end:
-                ahead.append(thread.submit(next, source, end))
-                yield item
-        finally:
-            for job in ahead:
-                job.cancel()
-            if hasattr(source, "close"):
-                thread.submit(source.close)
