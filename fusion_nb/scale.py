@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['power_law_exponent', 'measure_peak_flops_bandwidth', 'OpCounter', 'RooflinePart', 'roofline', 'measure_costs',
-           'run_benchmark', 'ArchiveEstimate', 'shard_system', 'SampleCost', 'TrainingEstimate']
+           'run_benchmark', 'ArchiveEstimate', 'shard_system', 'TrainingEstimate']
 
-# %% ../nbs/20_scale.ipynb #a6538841
+# %% ../nbs/20_scale.ipynb #bd4d1614
 import json
 import platform
 import subprocess
@@ -24,7 +24,6 @@ from torch.utils.flop_counter import flop_registry
 from .clips import InputError, atomic_write, project_path
 from .color import lab_to_uint8, rgb_to_lab
 from fusion_nb.inference import (
-    CPU,
     DTYPES,
     FrameCost,
     benchmark_system,
@@ -47,10 +46,10 @@ def power_law_exponent(sizes: Iterable[float], values: Iterable[float]) -> float
     x, y = x - x.mean(), y - y.mean()
     return float((x * y).sum() / (x * x).sum())
 
-# %% ../nbs/20_scale.ipynb #d4fe013b
+# %% ../nbs/20_scale.ipynb #5620217f
 @torch.inference_mode()
 def measure_peak_flops_bandwidth(
-    device: torch.device = CPU, dtype: str = "float32"
+    device: torch.device, dtype: str = "float32"
 ) -> tuple[float, float]:
     """Return operations a second of a large matrix product, and bytes a second of a large copy."""
     a = torch.randn(1536, 1536, device=device).to(DTYPES[dtype])
@@ -150,12 +149,12 @@ def _quality(preset: str, mode: str, frames: int = 10) -> dict:
     change = {"psnr_float32_db": round(exact, 4), "psnr_change_db": round(lower - exact, 4)}
     return {"frames": frames} | change | {"psnr_between_both_db": between}
 
-# %% ../nbs/20_scale.ipynb #e3b36c71
+# %% ../nbs/20_scale.ipynb #0fca4e6e
 def measure_costs(
     preset: str,
     mode: str,
     sizes: list[tuple[int, int]],
-    device: torch.device = CPU,
+    device: torch.device,
     repeats: int = 5,
     also: Iterable[str] = (),
 ) -> dict:
@@ -244,7 +243,7 @@ class ArchiveEstimate:
         """Work lost at most when a machine fails in a film that is begun again."""
         return film_hours * self.fps * self.seconds_per_frame
 
-# %% ../nbs/20_scale.ipynb #66dcaa21
+# %% ../nbs/20_scale.ipynb #046421d6
 def shard_system(system: FusionSystem, mesh=None) -> list[nn.Module]:
     """Shard the networks that train among the processes of `mesh` (all), in place: FSDP.
 
@@ -253,24 +252,19 @@ def shard_system(system: FusionSystem, mesh=None) -> list[nn.Module]:
     """
     blocks = [*system.swintexco.nonlocal_net.children(), system.fusion_net]
     sharded = [block for block in blocks if any(p.requires_grad for p in block.parameters())]
-    return [fully_shard(block, mesh=mesh) for block in sharded]
+    for block in sharded:
+        fully_shard(block, mesh=mesh)
+    return sharded
 
-# %% ../nbs/20_scale.ipynb #e13ac188
-@dataclass
-class SampleCost:
-    """What one sequence costs in training."""
-
-    megabytes: float  # read of a sample
-    seconds_to_read: float  # of one core: read, decode, crop, Lab
-    operations: float  # forward and backward
-    exchanged_megabytes: float  # gradients of a step
-
-
+# %% ../nbs/20_scale.ipynb #ca4a7803
 @dataclass
 class TrainingEstimate:
-    """An epoch of `samples` sequences on some GPUs; `rate`: operations a second of one."""
+    """An epoch of `samples` sequences on some GPUs; `rate`: operations a second of one GPU."""
 
-    cost: SampleCost
+    operations: float  # of a sequence, forward and backward
+    megabytes: float  # read of a sequence
+    seconds_to_read: float  # of one core: read, decode, crop, Lab
+    gradient_megabytes: float  # that the GPUs exchange in a step
     samples: int
     gpus: int
     rate: float
@@ -279,17 +273,17 @@ class TrainingEstimate:
 
     def row(self) -> dict[str, float]:
         """Return the numbers of the sheet."""
-        speed = self.gpus * self.rate / self.cost.operations  # samples a second
+        speed = self.gpus * self.rate / self.operations  # samples a second
         steps = speed / self.gpus / self.batch  # a second
         hours = self.samples / speed / 3600
         # In a ring each GPU sends almost two times its gradients, whatever their number.
-        sent = 2 * (self.gpus - 1) / self.gpus * steps * self.cost.exchanged_megabytes
+        sent = 2 * (self.gpus - 1) / self.gpus * steps * self.gradient_megabytes
         return {
             "hours an epoch": hours,
-            "data, GB an hour": speed * 3600 * self.cost.megabytes / 1e3,
-            "network in, MB/s": speed * self.cost.megabytes,
+            "data, GB an hour": speed * 3600 * self.megabytes / 1e3,
+            "network in, MB/s": speed * self.megabytes,
             "network between, MB/s a GPU": sent,
-            "storage, GB": self.samples * self.cost.megabytes / 1e3,
-            "cores to read": speed * self.cost.seconds_to_read,
+            "storage, GB": self.samples * self.megabytes / 1e3,
+            "cores to read": speed * self.seconds_to_read,
             "cost an epoch": hours * self.gpus * self.price,
         }
