@@ -297,7 +297,16 @@ def _compile_parts(system: FusionSystem) -> None:
         # On a GPU a small network waits for its launches: a CUDA graph launches it as one.
         part.compile(mode="reduce-overhead" if gpu else None)
 
-# %% ../nbs/15_inference.ipynb #7cadd418
+# %% ../nbs/15_inference.ipynb #7f30e83e
+def _choose_dtype(dtype: str, device: torch.device) -> str:
+    """Return the name of a precision; auto: the best on the device. Raises InputError."""
+    if dtype not in ("auto", *DTYPES):
+        raise InputError(f"dtype {dtype!r}: choose auto or one of {', '.join(DTYPES)}")
+    if dtype == "float16" and device.type == "cpu":
+        raise InputError("float16 is slow on a CPU. Choose bfloat16, or move the system to a GPU.")
+    return best_dtype(device) if dtype == "auto" else dtype
+
+
 def optimize_for_inference(
     system: FusionSystem,
     dtype: str = "auto",
@@ -313,12 +322,7 @@ def optimize_for_inference(
     compile what gains by it (warms up at each new size). channels_last: layout of all weights.
     The weights stay as they are, so the result can be saved. Raises InputError.
     """
-    device = next(system.swintexco.parameters()).device
-    dtype = best_dtype(device) if dtype == "auto" else dtype
-    if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r}: choose auto or one of {', '.join(DTYPES)}")
-    if dtype == "float16" and device.type == "cpu":
-        raise InputError("float16 is slow on a CPU. Choose bfloat16, or move the system to a GPU.")
+    dtype = _choose_dtype(dtype, next(system.swintexco.parameters()).device)
     fast = (system if inplace else copy.deepcopy(system)).eval()
     for layer in fast.modules():
         if WinogradConv2d.fits(layer):

@@ -174,34 +174,37 @@ def rollout_loss(net: BlendFusion, streams: list[RolloutStream]) -> tuple[Tensor
         stream.ab = ab[i : i + 1].detach()
     return log_mse(ab, truth), torch.stack([log_mse(c.lab[:, 1:], truth) for c in batch])
 
-# %% ../nbs/14_tiny_weights.ipynb #0e698602
+# %% ../nbs/14_tiny_weights.ipynb #8677a54f
+def _resume(folder: Path | None, parts: dict) -> int:
+    """Load the state of a run, if there is one, into its parts; return the steps done."""
+    kept = None if folder is None else last_checkpoint(folder)
+    if kept is None:
+        return 0
+    unpack_state(parts, *kept)
+    return kept[1]["step"]
+
+
 def take_steps(
     net: nn.Module,
     compute_loss: Callable[[int], Tensor],
     steps: int,
     max_lr: float,
-    *,
     warmup: int = 100,
     ema_decay: float = 0.999,
     folder: Path | None = None,
 ) -> list[float]:
-    """Take steps of AdamW on `compute_loss(step)`; return the loss of each step taken here.
+    """Take steps of AdamW on `compute_loss(step)` and return their losses.
 
-    folder: keeps the run's state; a stopped run resumes there. The network ends in eval mode
-    with the average of its weights. Raises InputError where the state does not fit.
+    folder: keeps the state, to resume from. The network ends with the average of its weights.
     """
     trained = [p for p in net.parameters() if p.requires_grad]
     optimizer, ema = torch.optim.AdamW(trained, max_lr, weight_decay=1e-4), EMA(net, ema_decay)
     parts = {"net": net, "ema": ema, "optimizer": optimizer}
-    first, losses = 0, []
-    if folder is not None and (kept := last_checkpoint(folder)) is not None:
-        unpack_state(parts, *kept)
-        first = kept[1]["step"]
+    first, losses = _resume(folder, parts), []
     for step in tqdm(range(first, steps), initial=first, total=steps, disable=None):
         optimizer.param_groups[0]["lr"] = cosine_lr(step, max_lr, steps, warmup, max_lr / 200)
         optimizer.zero_grad()
-        loss = compute_loss(step)
-        loss.backward()
+        (loss := compute_loss(step)).backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         ema.update(step)
@@ -209,8 +212,7 @@ def take_steps(
         if folder is not None and ((step + 1) % 200 == 0 or step + 1 == steps):
             tensors, metadata = pack_state(parts)
             write_checkpoint(folder, step + 1, tensors, metadata | {"step": step + 1})
-    net.load_state_dict(net.state_dict() | ema.state_dict())
-    net.eval()
+    net.eval().load_state_dict(net.state_dict() | ema.state_dict())
     return losses
 
 # %% ../nbs/14_tiny_weights.ipynb #0a4aad98
@@ -291,19 +293,19 @@ def moving_photos(photos: list[np.ndarray], count: int) -> Iterator[_LabClip]:
         later = rgb_to_lab(scene.render(times[-1] + rng.uniform(2, 8)))
         yield f"photos-{i}", lab, later if i % 3 == 2 else lab[:1]
 
-# %% ../nbs/14_tiny_weights.ipynb #da0b7103
+# %% ../nbs/14_tiny_weights.ipynb #54b0821b
 class InterleavedDataset:
-    """Items of two data sets in turn; the shorter one begins again with another epoch."""
+    """Items of some data sets in turn; a shorter one begins again with another epoch."""
 
     def __init__(self, *datasets):
         self.datasets = datasets
 
     def __len__(self) -> int:
-        return 2 * max(map(len, self.datasets))
+        return len(self.datasets) * max(map(len, self.datasets))
 
     def __getitem__(self, index: int) -> dict:
-        chosen = self.datasets[index % 2]
-        epoch, sample_index = divmod(index // 2, len(chosen))
+        turn, which = divmod(index, len(self.datasets))
+        epoch, sample_index = divmod(turn, len(chosen := self.datasets[which]))
         chosen.set_epoch(epoch)
         return chosen[sample_index]
 
@@ -340,7 +342,7 @@ def _check_fingerprint(work: Path, fingerprint: dict) -> None:
         with atomic_write(path) as part:
             part.write_text(json.dumps(fingerprint, indent=1))
 
-# %% ../nbs/14_tiny_weights.ipynb #c5784a37
+# %% ../nbs/14_tiny_weights.ipynb #9658b62c
 def _precompute_all(
     folder: Path, colorizer: Colorizer, sources: Iterable[_LabClip]
 ) -> list[PrecomputedClip]:
@@ -366,22 +368,19 @@ def train_tiny_weights(
     fusion_steps: int,
     scenes: int,
 ) -> Path:
-    """Train the weights of the preset tiny, the match and then the fusion net; return `output`.
+    """Train the match, then the fusion net of the preset tiny; return `output`.
 
-    clips, photos: folders to train on. scenes: how many photos are set in motion. work: keeps the
-    run's state; a stopped run resumes there. Raises InputError.
+    clips, photos: folders. scenes: photos in motion. work: keeps the state of a stopped run.
     """
     settings = {"match_steps": match_steps, "fusion_steps": fusion_steps, "scenes": scenes}
     data = {"clips": _folder_checksum(clips), "photos": _folder_checksum(photos)}
     pictures = read_photos(photos)
     _check_fingerprint(work, settings | data)
     torch.manual_seed(0)
-    items: SyntheticClips | InterleavedDataset
     items = SyntheticClips(length=4096, frames=1, size=160, photos=pictures)
-    if clips is not None:
-        items = InterleavedDataset(items, ClipFolder(clips, frames=1, size=160))
+    folders = [] if clips is None else [ClipFolder(clips, frames=1, size=160)]
     match, fusion = SwinTExCo.tiny(), BlendFusion(candidates=3)
-    train_match(match, items, match_steps, folder=work / "match")
+    train_match(match, InterleavedDataset(items, *folders), match_steps, folder=work / "match")
     colorizer = Colorizer(DISFlow("fine"), match, fusion)
     sources = [*(real_clips(clips) if clips else ()), *moving_photos(pictures, scenes)]
     precomputed = _precompute_all(work / "clips", colorizer, sources)
