@@ -511,23 +511,3 @@ class SyntheticClips(Dataset):
             item["flow_backward"] = torch.from_numpy(np.stack([f for f, _ in flows]))
             item["occlusion"] = torch.from_numpy(np.stack([o for _, o in flows]))
         return item
-
-# %% ../nbs/02_synthetic.ipynb #bbf11487
-# alias, goes away
-_recolor = random_recolor
-SyntheticScene.picture, MotorcycleScene.picture = SyntheticScene.render, MotorcycleScene.render
-
-
-class _SeededDataset(Dataset):
-    def __init__(self, seed: int):
-        self.seed, self._seeds = seed, ItemSeeds(seed)
-
-    def set_epoch(self, epoch: int) -> None:
-        self._seeds.set_epoch(epoch)
-
-    def _rng(self, index: int) -> np.random.Generator:
-        return self._seeds.rng(index, len(self))
-
-
-def _to_2tuple(size) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
