@@ -508,8 +508,3 @@ def read_clip(path: str | Path, max_frames: int | None = None, start: int = 0) -
     if not frames:
         raise InputError(f"{path}: has no frame number {start}; start earlier")
     return np.stack(frames)
-
-# %% ../nbs/01_clips.ipynb #082bebbf
-# alias, goes away
-_existing, _frame_files = existing_path, frame_files
-_video_stream, _write_errors = open_video, write_errors
