@@ -121,7 +121,7 @@ class FusionUNet(ColorUNet):
         super().__init__(in_channels=8, width=width)
         self.width = width
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, flow_lab: Tensor, flow_confidence: Tensor, match_lab: Tensor, match_similarity: Tensor
     ) -> Tensor:
         """Return ab `B x 2 x H x W` from two Labs `B x 3 x H x W` and their `B x 1 x H x W`."""
@@ -176,8 +176,8 @@ def stack_candidates(candidates: Sequence[Candidate]) -> tuple[Tensor, Tensor, T
 # %% ../nbs/07_fusion.ipynb #d8f837ed
 def zero_init(conv: nn.Conv2d) -> nn.Conv2d:
     """Return the layer with weights and bias set to zero, so that it starts by adding nothing."""
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
     return conv
 
 
