@@ -323,7 +323,7 @@ def load_swintexco(path: str | os.PathLike | None = None, pretrained: bool = Tru
     the backbone random, too. Raises InputError.
     """
     if path is None:
-        net = SwinTExCo()
+        net = SwinTExCo(zero_shot=pretrained)  # its head is not trained yet
         if pretrained:
             load_swin_weights(net.embed_net, download_swin(local_swin_path()))
             net.sources["embed_net"] = f"{BACKBONE}.sw_in1k"

@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['BACKBONE', 'SwinTExCoConfig', 'pad_to_multiple', 'SwinEmbed', 'chunked_attention', 'ResidualBlock', 'branch',
            'center_and_normalize', 'WarpNet', 'quarter_size', 'upsample_x4', 'joint_bilateral_upsample', 'unet_plan',
-           'ColorUNet', 'ColorVidNet', 'EncodedExemplar', 'MatchResult', 'SwinTExCo', 'match_loss', 'sample_batch']
+           'ColorUNet', 'ColorVidNet', 'EncodedExemplar', 'MatchResult', 'raw_vectors', 'SwinTExCo', 'match_loss',
+           'sample_batch']
 
 # %% ../nbs/06_exemplar.ipynb #62888253
 import itertools
@@ -420,17 +421,33 @@ def _full_size(lightness: Tensor, lab: Tensor, similarity: Tensor, source: Tenso
     return MatchResult(lab, upsample_x4(similarity, lightness), index, similarity.mean((1, 2, 3)))
 
 
+def raw_vectors(features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """Return the backbone's maps as unit vectors at a quarter, all levels of one weight.
+
+    features: maps at 1/2, 1/4, 1/8 and 1/16. size: of the result, height and width.
+    """
+    shape = features[1].shape[2:]
+    maps = [F.interpolate(x, size=shape, mode="bilinear", antialias=True) for x in features]
+    return torch.cat([center_and_normalize(x, size) for x in maps], 1) / len(maps) ** 0.5
+
+
 class SwinTExCo(nn.Module):
     """Fetches colours for grey frames from exemplars: the published exemplar branch.
 
     `embed_net` (the backbone) and `colornet` (a `ColorVidNet`, where a checkpoint brings one) are
     frozen and stay in eval mode; `nonlocal_net` (a `WarpNet`) trains. `sources` names the origin
-    of each part's weights.
+    of each part's weights. zero_shot: match by the backbone's own features until training begins.
     """
 
-    def __init__(self, config: SwinTExCoConfig | None = None, colornet: ColorVidNet | None = None):
+    def __init__(
+        self,
+        config: SwinTExCoConfig | None = None,
+        colornet: ColorVidNet | None = None,
+        zero_shot: bool = False,
+    ):
         super().__init__()
-        self.config = c = config or SwinTExCoConfig()
+        self.config, self.zero_shot = config or SwinTExCoConfig(), zero_shot
+        c = self.config
         self.embed_net = SwinEmbed(c)
         self.nonlocal_net = WarpNet(c.width, self.embed_net.channels, c.blocks, c.dropout)
         self.colornet = colornet
@@ -453,6 +470,7 @@ class SwinTExCo(nn.Module):
         super().train(mode)
         for part in self.frozen_parts():
             part.eval()
+        self.zero_shot = self.zero_shot and not mode
         return self
 
     def embed(self, lightness: Tensor) -> list[Tensor]:
@@ -469,8 +487,9 @@ class SwinTExCo(nn.Module):
         labs = [exemplar] if isinstance(exemplar, Tensor) else list(exemplar)
         if wrong := [tuple(x.shape) for x in labs if x.ndim != 4 or x.shape[1] != 3]:
             raise ValueError(f"expected an exemplar B x 3 x h x w, got {wrong[0]}")
-        small, net = [resize_longest(x, side) for x in labs], self.nonlocal_net
-        keys = [net.key(self.embed(x[:, :1]), quarter_size(x)).flatten(2) for x in small]
+        small = [resize_longest(x, side) for x in labs]
+        key = raw_vectors if self.zero_shot else self.nonlocal_net.key
+        keys = [key(self.embed(x[:, :1]), quarter_size(x)).flatten(2) for x in small]
         colors = [F.avg_pool2d(x, 4, ceil_mode=True).flatten(2) for x in small]
         source = [torch.full(k.shape[2:], i, device=k.device) for i, k in enumerate(keys)]
         return EncodedExemplar(torch.cat(keys, 2), torch.cat(colors, 2), torch.cat(source), labs)
@@ -487,7 +506,8 @@ class SwinTExCo(nn.Module):
         features: the frame's `embed`, where it is known. how: options of `chunked_attention`.
         """
         features = self.embed(lightness) if features is None else features
-        query = self.nonlocal_net.query(features, quarter_size(lightness))
+        vectors = raw_vectors if self.zero_shot else self.nonlocal_net.query
+        query = vectors(features, quarter_size(lightness))
         keys, colors = (x.expand(len(query), -1, -1) for x in (exemplar.keys, exemplar.colors))
         found = chunked_attention(query.flatten(2), keys, colors, **how)
         lab, similarity, place = (x.unflatten(2, query.shape[2:]) for x in found)

@@ -72,10 +72,19 @@ COLORNETS = {
 }
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("colornet", COLORNETS)
-@pytest.mark.parametrize("flow", FLOWS)
-def test_every_system_is_saved_and_loaded(tmp_path, fusion, colornet, flow):
+@pytest.mark.parametrize(
+    ("flow", "colornet", "fusion"),
+    [
+        ("dis", "none", "blend3"),
+        ("dis", "colornet4", "unet"),
+        ("dis", "colornet7", "simple"),
+        ("memflow", "colornet4", "blend2"),
+        ("memflow", "none", "unet"),
+        ("memflow-lab", "colornet7", "blend3"),
+        ("memflow-lab", "none", "simple"),
+    ],
+)
+def test_every_system_is_saved_and_loaded(tmp_path, flow, colornet, fusion):
     nets = {"fusion_net": FUSIONS[fusion](), "flow": FLOWS[flow]()}
     made = random_system(swintexco=tiny_match(COLORNETS[colornet]()), **nets)
     made.match_side = 32
@@ -211,6 +220,24 @@ def test_base_says_what_is_untrained(monkeypatch, caplog):
     FusionSystem("base", flow=DISFlow(), swintexco=tiny_match())
     FusionSystem("tiny")
     assert not caplog.records
+
+
+def test_an_untrained_head_matches_on_raw_features_until_it_is_trained(tmp_path):
+    match = SwinTExCo(TINY_MATCH, zero_shot=True)
+    system, lab = random_system(swintexco=match, fusion_net=BlendFusion(4)).eval(), clip_lab()
+    system.save_pretrained(tmp_path)
+    loaded = FusionSystem.from_pretrained(tmp_path)
+    assert loaded.swintexco.zero_shot
+    nn.init.normal_(loaded.swintexco.nonlocal_net.theta.weight)  # is not used yet
+    with torch.no_grad():
+        results = [net(lab[:, :, :1], lab[:, 0]).match_lab for net in (system, loaded)]
+        loaded.train().eval()
+        results.append(loaded(lab[:, :, :1], lab[:, 0]).match_lab)
+    assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
+    assert (
+        not loaded.swintexco.zero_shot
+        and not loaded.config()["networks"]["swintexco"]["settings"]["zero_shot"]
+    )
 
 
 class OwnFusion(nn.Module):
@@ -358,7 +385,7 @@ def test_references_of_a_batch_are_understood_or_refused():
         for n, reference in enumerate((a, b)):
             system.reset_memory()
             alone = system.forward_sequence(list(frames[n : n + 1].unbind(1)), None, reference)
-            torch.testing.assert_close(both[1][n], alone[1][0], rtol=0, atol=1e-5)
+            torch.testing.assert_close(both[1][n], alone[1][0], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
