@@ -187,12 +187,16 @@ def _shards(
     longest: Annotated[int | None, typer.Option(help="make frames smaller: longest side")] = None,
     imagenet: Annotated[str | None, typer.Option(help="exemplars that a CSV names")] = None,
     on_missing: Annotated[str, typer.Option(help="a missing exemplar: error or skip")] = "error",
-) -> int | None:
+) -> None:
     """Pack folders of clips into WebDataset shards for fusion_train --dataset FOLDER_OR_URL."""
     options = dict(locals())
-    from fusion_nb.datasets import run_shards
+    from fusion_nb.datasets import write_shards
 
-    return run_shards(**options)
+    index = write_shards(options.pop("clips"), **options)
+    samples, shards = sum(map(len, index["shards"].values())), len(index["shards"])
+    typer.echo(f"{output}: {samples} samples of {frames} frames in {shards} shards")
+    if index["left_out"]:
+        typer.echo(f"left out, with fewer frames: {', '.join(index['left_out'])}")
 
 
 fusion_shards = make_app(_shards, "fusion_shards films/train -o shards --longest 480")
@@ -237,13 +241,29 @@ def _benchmark(
 fusion_benchmark = make_app(_benchmark)
 
 # %% ../nbs/commands.ipynb #1b15fa96
+def _train(given: set[str], options: dict) -> int:
+    """Train, and return the exit code. given: the options that the user has written."""
+    from fusion_nb.runs import NonFiniteError, TrainConfig, stored_config
+    from fusion_nb.training import train
+
+    try:
+        config = TrainConfig(**options)
+        train(stored_config(config, given) if config.resume else config)
+    except NonFiniteError as error:
+        typer.echo(f"error: {error}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("resume with --resume and the --run_name of the run") from None
+    return 0
+
+
 def train_app() -> typer.Typer:
     """Make the command line of `fusion_train`: a flag for each field of `TrainConfig`."""
-    from fusion_nb.training import TrainConfig, run_train
+    from fusion_nb.runs import TrainConfig
 
     def train(context: typer.Context, **options) -> int:
         given = {n for n in options if context.get_parameter_source(n).name == "COMMANDLINE"}
-        return run_train(given, **options)
+        return _train(given, options)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.signature(train).parameters["context"]]

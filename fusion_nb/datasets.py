@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['INDEX', 'RETRY_SECONDS', 'split_roots', 'ClipRecord', 'ClipFolder', 'mix_seed', 'ResumableDataset',
            'ResumableBatchSampler', 'iter_batches', 'write_shards', 'is_sharded', 'read_index', 'ShardedClips',
-           'open_clips', 'run_shards']
+           'open_clips']
 
 # %% ../nbs/12_datasets.ipynb #d3a4b4ed
 import csv
@@ -38,21 +38,20 @@ from fusion_nb.clips import (
 from .color import rgb_to_lab
 from .synthetic import ItemSeeds, random_recolor
 
-# %% ../nbs/12_datasets.ipynb #53cbfda4
+# %% ../nbs/12_datasets.ipynb #7a151584
 def split_roots(roots: str | Path | Sequence[str | Path]) -> list[str]:
     """Split `A, B` into its parts; a list stays as it is. InputError for an empty part."""
     parts = roots.split(",") if isinstance(roots, str) else roots
     parts = [parts] if isinstance(parts, Path) else parts
-    names = [str(part).strip() for part in parts]
-    if not names or not all(names):
+    if not (names := [str(part).strip() for part in parts]) or not all(names):
         raise InputError(f"{roots!r}: an empty name. Write ROOT,ROOT with a name on each side.")
     return names
 
 
 def _is_clutter(folder: Path, parents: set[str]) -> bool:
     """Return whether a folder is hidden, made by a machine for itself, or a link in a circle."""
-    hidden = folder.name.startswith(".") or folder.name in ("@eaDir", "__MACOSX")
-    return hidden or os.path.realpath(folder) in parents
+    name = folder.name
+    return name[0] == "." or name in ("@eaDir", "__MACOSX") or os.path.realpath(folder) in parents
 
 
 def _find_clips(root: Path) -> tuple[dict[str, list[Path]], int]:
@@ -152,7 +151,7 @@ def _read_records(roots: Any, imagenet: str | Path | None, on_missing: str) -> _
         raise InputError(f"{imagenet}: no CSV of {roots} names a file here. See data/README.md.")
     return _Records(clips, missing, ignored)
 
-# %% ../nbs/12_datasets.ipynb #f0cfe51c
+# %% ../nbs/12_datasets.ipynb #b9927f2e
 def _resize_to_cover(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Scale RGB `h x w x 3` to 15 % more than `size` (height, width) covers on its tighter side."""
     scale = 1.15 * max(size[0] / picture.shape[0], size[1] / picture.shape[1])
@@ -190,18 +189,17 @@ def _draw_crop(rng: np.random.Generator, picture: np.ndarray, size: tuple[int, i
 
 def _draw_exemplar(rng: np.random.Generator, clip: ClipRecord, first: int, probability: float):
     """Draw an exemplar for a sample that begins at frame `first`; None: that frame itself."""
-    if clip.references:
+    if known := clip.references:
         if rng.random() >= probability:
             return None
-        choices = clip.references.get(clip.files[first].stem)
-        choices = choices or next(iter(clip.references.values()))
+        choices = known.get(clip.files[first].stem) or next(iter(known.values()))
     elif rng.random() < 0.5:
         return None
     else:
         choices = clip.files
     return choices[rng.integers(len(choices))]
 
-# %% ../nbs/12_datasets.ipynb #ca0e1d03
+# %% ../nbs/12_datasets.ipynb #ed9f6779
 class ClipFolder(Dataset):
     """Clips of real frames: sample = dict(lab `T x 3 x H x W`, exemplar `3 x H x W`, name).
 
@@ -261,8 +259,8 @@ class ClipFolder(Dataset):
         if self.augment and rng.random() < 0.5:
             recolor = random_recolor(rng)
             frames, exemplar = recolor(frames), recolor(exemplar)
-        name = f"{clip.name}:{first}"
-        return dict(lab=rgb_to_lab(frames), exemplar=rgb_to_lab(exemplar)[0], name=name)
+        lab, name = rgb_to_lab(frames), f"{clip.name}:{first}"
+        return dict(lab=lab, exemplar=rgb_to_lab(exemplar)[0], name=name)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose which draw of each sample is returned from now on."""
@@ -270,14 +268,12 @@ class ClipFolder(Dataset):
 
     @property
     def _span(self) -> int:
-        """Return how many frames of a clip a sample reaches over."""
         return (self.frames - 1) * self.stride + 1
 
     def _records(self, roots: Any, imagenet: str | Path | None, on_missing: str) -> _Records:
         return _read_records(roots, imagenet, on_missing)
 
     def _parts(self, clip: ClipRecord) -> int:
-        """Return how many samples an epoch takes from a clip."""
         return max(1, len(clip.files) // self._span)
 
 # %% ../nbs/12_datasets.ipynb #f98bf7e3
@@ -393,7 +389,7 @@ def _shard_samples(clips: ClipFolder, frames: int, longest: int | None) -> Itera
             yield sample
             number += 1
 
-# %% ../nbs/12_datasets.ipynb #e5982ad2
+# %% ../nbs/12_datasets.ipynb #aca90588
 def _index_shard(file: Path) -> list[dict]:
     """Return the samples of a tar file: key, extent, checksum, and the extent of each picture."""
     samples: list[dict] = []
@@ -431,8 +427,7 @@ def write_shards(
     for name, value in (("frames", frames), ("megabytes", megabytes), ("longest", longest)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"--{name} {value}: must be above 0")
-    output = Path(output)
-    if output.exists():
+    if (output := Path(output)).exists():
         raise InputError(f"{output}: already exists. Choose another name, or remove it.")
     clips = ClipFolder(roots, frames, **exemplars)
     webdataset = _import_webdataset()
@@ -454,7 +449,7 @@ def _import_webdataset() -> Any:
         raise InputError("webdataset: not installed. pip install 'fusion_nb[shards]'") from None
     return webdataset
 
-# %% ../nbs/12_datasets.ipynb #f1269bb9
+# %% ../nbs/12_datasets.ipynb #4df310f4
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)  # pauses before a server is asked again
 
 
@@ -469,9 +464,8 @@ def _fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
         try:
             files, path = fsspec.core.url_to_fs(url)
             data = files.cat_file(path, start, end)
-            if start is not None and end is not None and len(data) > end - start:
-                return data[start:end]  # a server without ranges has sent all
-            return data
+            whole = start is not None and end is not None and len(data) > end - start
+            return data[start:end] if whole else data  # whole: a server without ranges
         except FileNotFoundError:
             raise InputError(f"{url}: no such file. Check the name, or copy it again.") from None
         except (ImportError, ValueError) as error:
@@ -518,7 +512,7 @@ def read_index(root: str | Path) -> dict:
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{source}: damaged ({error}). Copy it again.") from None
 
-# %% ../nbs/12_datasets.ipynb #d5ffc4b6
+# %% ../nbs/12_datasets.ipynb #6b2dd3c2
 class _ShardFrame(NamedTuple):
     """Where a picture is: which sample, and the bytes in it."""
 
@@ -549,7 +543,7 @@ class ShardedClips(ClipFolder):
             raise InputError(
                 f"{root}: a sample has {held} frames, not {frames}. Pack more of them."
             )
-        self.held: tuple[int, bytes] = (-1, b"")  # the sample that was fetched last
+        self.held = (-1, b"")  # the sample that was fetched last
         super().__init__(self.root, frames, size, augment=augment, seed=seed)
         self.read = self._read_frame
         self.too_short = self.index.get("left_out", [])
@@ -560,9 +554,8 @@ class ShardedClips(ClipFolder):
             shard, sample = self.places[number]
             data = _fetch(f"{self.root}/{shard}", sample["start"], sample["end"])
             if zlib.crc32(data) != sample["sum"]:
-                raise InputError(
-                    f"{self.root}/{shard}: sample {sample['key']} is damaged. Copy it again."
-                )
+                what = f"{self.root}/{shard}: sample {sample['key']} is damaged"
+                raise InputError(f"{what}. Copy it again.")
             self.held = (number, data)
         return self.held[1]
 
@@ -571,8 +564,7 @@ class ShardedClips(ClipFolder):
         data = self.fetch(frame.sample)[frame.start : frame.start + frame.size]
         rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         if rgb is None:
-            shard, sample = self.places[frame.sample]
-            raise InputError(f"{self.root}/{shard}: sample {sample['key']} holds no JPEG")
+            raise InputError(f"{self.root}/{self.places[frame.sample][0]}: holds no JPEG")
         return _resize_to_cover(rgb, self.size)
 
     def _records(self, roots: Any, imagenet: str | Path | None, on_missing: str) -> _Records:
@@ -590,7 +582,7 @@ class ShardedClips(ClipFolder):
     def _parts(self, clip: ClipRecord) -> int:
         return 1
 
-# %% ../nbs/12_datasets.ipynb #152d2966
+# %% ../nbs/12_datasets.ipynb #2c700ddc
 def open_clips(
     roots: str | Path | Sequence[str | Path],
     frames: int,
@@ -606,12 +598,3 @@ def open_clips(
     options = {"imagenet": imagenet, "on_missing": on_missing}
     opened = [ClipFolder(folders, frames, size, **options)] if folders else []
     return [*opened, *(ShardedClips(name, frames, size) for name in names if is_sharded(name))]
-
-
-def run_shards(clips: str, output: Path, **options: Any) -> None:
-    """Run the command `fusion_shards`; the options are those of `write_shards`."""
-    index = write_shards(clips, output, **options)
-    samples, shards = sum(map(len, index["shards"].values())), len(index["shards"])
-    print(f"{output}: {samples} samples of {index['frames']} frames in {shards} shards")
-    if index["left_out"]:
-        print(f"left out, with fewer than {index['frames']} frames: {', '.join(index['left_out'])}")

@@ -14,23 +14,24 @@ import torch
 from safetensors.torch import load_file
 from test_resume import write_micro_system
 
-from fusion_nb.training import TrainConfig, last_checkpoint, read_metrics, train
+from fusion_nb.runs import TrainConfig, last_checkpoint, read_metrics
+from fusion_nb.training import train
 
 
 def config(folder: Path, name: str, batch_size: int) -> TrainConfig:
     return TrainConfig(
-        name=name,
-        runs=str(folder),
+        run_name=name,
+        runs_dir=str(folder),
         init=str(folder / "micro"),
         batch_size=batch_size,
         steps=6,
-        epoch_clips=12,
+        clips_per_epoch=12,
         frames=2,
-        size=32,
+        crop_size=32,
         validation_frames=2,
         validation_size=32,
-        fusion_rate=1e-3,
-        match_rate=1e-3,
+        fusion_lr=1e-3,
+        match_lr=1e-3,
         dropout=0.0,
         cpu=True,
     )

@@ -19,12 +19,13 @@ import cv2
 import pytest
 import torch
 
-from fusion_nb import training
+from fusion_nb import runs
 from fusion_nb.exemplar import SwinTExCo, SwinTExCoConfig
 from fusion_nb.flow import DISFlow
 from fusion_nb.fusion import BlendFusion
+from fusion_nb.runs import TrainConfig, last_checkpoint, read_metrics
 from fusion_nb.system import FusionSystem
-from fusion_nb.training import TrainConfig, last_checkpoint, read_metrics, train, validation_clips
+from fusion_nb.training import Trainer, train, validation_clips
 
 KILLS = 21
 STEP, VALIDATION, WRITE, OTHER = b"s", b"v", b"w", b"."
@@ -35,21 +36,21 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def micro_config(folder: Path, name: str, resume: bool = False) -> TrainConfig:
     "A run of seconds: a validation every three steps, a checkpoint then and every two."
     return TrainConfig(
-        name=name,
-        runs=str(folder),
+        run_name=name,
+        runs_dir=str(folder),
         init=str(folder / "micro"),
         resume=resume,
         steps=60,
-        epoch_clips=6,
+        clips_per_epoch=6,
         save_every=2,
         batch_size=2,
         frames=2,
-        size=32,
+        crop_size=32,
         validation_frames=2,
         validation_size=32,
-        fusion_rate=1e-3,
-        match_rate=1e-3,
-        adversarial_from=2,
+        fusion_lr=1e-3,
+        match_lr=1e-3,
+        gan_start_epoch=2,
         cpu=True,
     )
 
@@ -59,8 +60,9 @@ def write_micro_system(folder: Path) -> None:
     torch.manual_seed(0)
     widths = SwinTExCoConfig(8, (1, 1, 1, 1), (1, 1, 2, 2), width=4, blocks=1)
     fusion = BlendFusion(width=4, candidates=3)
-    system = FusionSystem("tiny", flow=DISFlow(), fusion_net=fusion, pretrained=False)
-    system.swintexco = SwinTExCo(widths)
+    system = FusionSystem(
+        "tiny", flow=DISFlow(), fusion_net=fusion, swintexco=SwinTExCo(widths), pretrained=False
+    )
     system.save_pretrained(folder / "micro")
 
 
@@ -101,9 +103,9 @@ def train_and_tell(config: TrainConfig, now: mmap.mmap) -> None:
 
         return told
 
-    training.training_step = telling(STEP, training.training_step)
-    training.end_of_epoch = telling(VALIDATION, training.end_of_epoch)
-    training.write_checkpoint = telling(WRITE, training.write_checkpoint)
+    Trainer.train_step = telling(STEP, Trainer.train_step)
+    Trainer.end_epoch = telling(VALIDATION, Trainer.end_epoch)
+    runs.write_checkpoint = telling(WRITE, runs.write_checkpoint)
     train(config)
 
 
@@ -148,7 +150,7 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_weights(tmp_path):
     for phase in (STEP, VALIDATION, WRITE):
         assert hits[phase] >= 2, f"no kill in phase {phase}: {hits}"
     whole, shot = (last_checkpoint(tmp_path / run / "checkpoints") for run in ("whole", "shot"))
-    assert whole[1]["step"] == shot[1]["step"] == 60
+    assert whole[1]["progress"]["step"] == shot[1]["progress"]["step"] == 60
     assert whole[0].keys() == shot[0].keys()
     for name, tensor in whole[0].items():
         assert torch.equal(tensor, shot[0][name]), name

@@ -14,11 +14,11 @@ import pytest
 import torch
 from test_resume import write_micro_system
 
-from fusion_nb import training
 from fusion_nb.clips import InputError, write_picture
+from fusion_nb.datasets import ResumableDataset, ShardedClips, write_shards
+from fusion_nb.runs import TrainConfig
 from fusion_nb.synthetic import synthetic_clip
-from fusion_nb.datasets import ShardedClips, write_shards
-from fusion_nb.training import ResumableDataset, TrainConfig, train
+from fusion_nb.training import Trainer, train
 
 SAMPLES, BATCH, PROCESSES = 16, 2, 2
 LAP = SAMPLES // (BATCH * PROCESSES)  # steps in an epoch: 4
@@ -36,26 +36,28 @@ def run(folder: Path, log: str, resume: bool) -> None:
     rank, read, step = (
         os.environ.get("RANK", "0"),
         ResumableDataset.__getitem__,
-        training.training_step,
+        Trainer.train_step,
     )
     file = open(folder / f"{log}.{rank}", "w", buffering=1)
 
-    def reading(stream: ResumableDataset, place: int) -> dict:
-        item = read(stream, place)
-        file.write(f"{place} {item['name']}\n")
+    def reading(stream: ResumableDataset, sample_index: int) -> dict:
+        item = read(stream, sample_index)
+        file.write(f"{sample_index} {item['name']}\n")
         return item
 
-    def stepping(run, batches) -> dict:
-        row = step(run, batches)
-        if not resume and run.step + 1 > KILLED:
+    def stepping(trainer: Trainer, batches) -> dict:
+        row = step(trainer, batches)
+        if not resume and trainer.progress.step + 1 > KILLED:
             os._exit(9)
         return row
 
-    ResumableDataset.__getitem__, training.training_step = reading, stepping
-    config = dict(frames=2, size=32, validation_frames=2, validation_size=32, cpu=True)
+    ResumableDataset.__getitem__, Trainer.train_step = reading, stepping
+    config = dict(frames=2, crop_size=32, validation_frames=2, validation_size=32, cpu=True)
     config |= dict(batch_size=BATCH, epochs=2, save_every=SAVED, init=str(folder / "micro"))
     dataset = f"file://{folder / 'shards'}"
-    train(TrainConfig(name="run", runs=str(folder), dataset=dataset, resume=resume, **config))
+    train(
+        TrainConfig(run_name="run", runs_dir=str(folder), dataset=dataset, resume=resume, **config)
+    )
 
 
 def launch(folder: Path, log: str) -> subprocess.CompletedProcess:
@@ -107,9 +109,9 @@ def test_two_processes_see_each_sample_once_and_go_on_from_the_middle(tmp_path):
 def test_bad_shards_are_said_in_one_line(tmp_path):
     write_clips(tmp_path / "clips")
     write_shards(tmp_path / "clips", tmp_path / "shards", frames=3)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         write_shards(tmp_path / "clips", tmp_path / "shards", frames=3)
-    with pytest.raises(InputError, match="pack more"):
+    with pytest.raises(InputError, match="Pack more"):
         ShardedClips(tmp_path / "shards", frames=4, size=32)
     with pytest.raises(InputError, match=r"shards\.json"):
         ShardedClips("file://" + str(tmp_path / "nowhere"))
