@@ -4,10 +4,9 @@
 __all__ = ['PREDICTION_COLOR', 'Curve', 'static_figure', 'encode_jpeg', 'color_map', 'error_picture', 'ClipViews', 'Wipe',
            'ClipInspector', 'similarity_heatmap', 'PointPicker', 'MatchExplorer', 'ExemplarPicker']
 
-# %% ../nbs/11_inspector.ipynb #2f2bd17f
+# %% ../nbs/11_inspector.ipynb #926bbc40
 import html
 import io
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,10 +36,7 @@ PREDICTION_COLOR = "#c8374f"
 
 @dataclass
 class Curve:
-    """Values by frame, drawn as lines on one axis.
-
-    values: name -> one value a frame. colors: name -> colour. digits: shown after the point.
-    """
+    """Values by frame (name -> one value a frame), drawn as lines on one axis."""
 
     title: str
     values: dict[str, list[float]]
@@ -65,19 +61,21 @@ class Curve:
         for name, values in self.values.items():
             text = f"{name} {values[frame]:.{self.digits}f}"
             axis.plot(values, color=self.colors[name], lw=1.4, label=text)
+        _draw_title(axis, self.title)
         axis.axvline(frame, color="#2f6fb0", lw=1.4)
         axis.set_ylim(*self.limits())
-        _draw_title(axis, self.title)
         axis.tick_params(labelsize=7, length=2)
         axis.grid(axis="y", color="#e4e4e4", lw=0.7)
         axis.spines[["top", "right", "left"]].set_visible(False)
 
-# %% ../nbs/11_inspector.ipynb #3fc81db4
-def _draw_title(axis: Axes, title: str, **legend) -> None:
+# %% ../nbs/11_inspector.ipynb #b676227d
+def _draw_title(axis: Axes, title: str, note: Sequence[tuple[str, str]] | None = None) -> None:
     axis.set_title(title, fontsize=9, loc="left", pad=3)
-    spaces = dict(handlelength=0.8, handletextpad=0.4, columnspacing=0.8)
-    place = dict(loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=4, frameon=False)
-    axis.legend(fontsize=7, **place, **spaces, **legend)
+    style = dict(handlelength=0.8, handletextpad=0.4, columnspacing=0.8, frameon=False, fontsize=7)
+    dot = dict(marker="o", ls="", ms=5)
+    dots = [Line2D([], [], color=color or "none", label=text, **dot) for color, text in note or ()]
+    handles = axis.lines if note is None else dots  # a curve's legend are its lines
+    axis.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=4, **style)
 
 
 def static_figure(
@@ -87,10 +85,7 @@ def static_figure(
     curves: Sequence[Curve] = (),
     frame: int = 0,
 ) -> Figure:
-    """Draw titled pictures (uint8, one size) in a grid, and under it curves with a cursor.
-
-    notes: picture -> its legend, pairs of a colour and a text.
-    """
+    """Draw titled pictures (uint8, one size), with notes as legends, and curves with a cursor."""
     wide, title, gap, below = 9.0, 0.24, 0.1, 1.5 if curves else 0.0  # inches
     height, width = next(iter(pictures.values())).shape[:2]
     rows, cell = -(-len(pictures) // columns), (wide + gap) / columns
@@ -102,14 +97,10 @@ def static_figure(
         axis = figure.add_axes((x, y, (cell - gap) / wide, (tall - title) / total))
         axis.imshow(picture, aspect="auto")
         axis.axis("off")
-        dot = dict(marker="o", ls="", ms=5)
-        dots = [
-            Line2D([], [], c=c or "none", label=x, **dot) for c, x in (notes or {}).get(name, ())
-        ]
-        _draw_title(axis, name, handles=dots)
+        _draw_title(axis, name, (notes or {}).get(name, ()))
     for i, curve in enumerate(curves):
-        part = 1 / len(curves)
-        place = (i * part + 0.04, 0.25 / total, part - 0.05, (below - 0.6) / total)
+        x, part = i / len(curves), 1 / len(curves)
+        place = (x + 0.04, 0.25 / total, part - 0.05, (below - 0.6) / total)
         curve.draw(figure.add_axes(place), frame)
     return figure
 
@@ -160,14 +151,13 @@ class ClipViews:
         self.makers: dict[str, Callable[[int], np.ndarray]] = {}
         self.notes: dict[str, list[tuple[str, str]]] = {}
         self._encoded: dict[tuple[str, int], bytes] = {}
-        for name in ("prediction", "truth"):
-            self._add_clip(name)
+        self._add_clips("prediction", "truth")
         self.add_view("error", lambda t: error_picture(prediction[t], truth[t]), _INFERNO)
-        self._add_weights(weights)
-        self._add_flow(flow)
-        for name in others or {}:
-            self._add_clip(name)
-        self._add_maps(confidence=confidence, similarity=similarity)
+        self._add_clips(*(others or {}))
+        evidence = dict(flow=flow, confidence=confidence, similarity=similarity)
+        for name, values in {"fusion weights": weights, **evidence}.items():
+            if values is not None:
+                self.add_view(name, *self._evidence(name, values))
 
     @classmethod
     def from_output(cls, output, truth: np.ndarray, item: int = 0) -> "ClipViews":
@@ -196,7 +186,7 @@ class ClipViews:
     @cached_property
     def curves(self) -> list[Curve]:
         """PSNR of the prediction and the other clips, and SSIM of the prediction, by frame."""
-        spare = itertools.cycle(["#2f7fd0", "#e8912d", "#2aa876", "#a05bc0"])
+        spare = iter(["#2f7fd0", "#e8912d", "#2aa876", "#a05bc0"] * len(self._clips))
         known = {"prediction": PREDICTION_COLOR, **CANDIDATE_COLORS}
         colors = {n: known.get(n) or next(spare) for n in self._clips if n != "truth"}
         psnrs = {name: self._measure(psnr, name) for name in colors}
@@ -207,42 +197,29 @@ class ClipViews:
         pairs = zip(self._clips[name], self._clips["truth"], strict=True)
         return [min(round(float(metric(a, b)), 4), 100.0) for a, b in pairs]
 
-    def _add_clip(self, name: str) -> None:
-        clip, shape = self._clips[name], self._clips["prediction"].shape
-        if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape != shape:
-            raise ValueError(
-                f"{name}: {clip.dtype} {clip.shape} does not fit. All clips must be uint8 "
-                f"T x H x W x 3 of one shape; the prediction is {shape}"
-            )
-        self.add_view(name, clip.__getitem__)
+    def _add_clips(self, *names: str) -> None:
+        shape = self._clips["prediction"].shape
+        for name in names:
+            clip = self._clips[name]
+            if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape != shape:
+                need = f"uint8 T x H x W x 3 of one shape; the prediction is {shape}"
+                raise ValueError(f"{name}: {clip.dtype} {clip.shape}. All clips must be {need}")
+            self.add_view(name, clip.__getitem__)
 
-    def _checked(self, name: str, values) -> np.ndarray:
-        if isinstance(values, torch.Tensor):
-            values = values.detach().float().cpu()
+    def _evidence(self, name: str, values) -> tuple[Callable[[int], np.ndarray], Sequence]:
+        values = values.detach().float().cpu() if isinstance(values, torch.Tensor) else values
         values = np.asarray(values)
         if values.shape[0] != self.frames or values.shape[-2:] != self.size:
             clip = f"{self.frames} frames of {self.size}"
             raise ValueError(f"{name}: {values.shape} does not fit the clip of {clip}")
-        return values
-
-    def _add_weights(self, weights) -> None:
-        if weights is not None:
-            weights = self._checked("fusion weights", weights)
-            note = [(color, name) for name, color in CANDIDATE_COLORS.items()][: weights.shape[1]]
-            self.add_view("fusion weights", lambda t: fusion_weights_to_rgb(weights[t]), note)
-
-    def _add_flow(self, flow) -> None:
-        if flow is not None:
-            flow = self._checked("flow", flow)
-            longest = float(np.linalg.norm(flow, axis=1).max()) or 1.0  # one scale for the clip
+        if name == "flow":
+            longest = float(np.linalg.norm(values, axis=1).max()) or 1.0  # one scale for the clip
             note = [("", f"full colour: {longest:.1f} px")]
-            self.add_view("flow", lambda t: flow_to_rgb(flow[t], max_length=longest), note)
-
-    def _add_maps(self, **maps) -> None:
-        for name, values in maps.items():
-            if values is not None:
-                values = self._checked(name, values).reshape(self.frames, *self.size)
-                self.add_view(name, lambda t, values=values: color_map(values[t]), _VIRIDIS)
+            return lambda t: flow_to_rgb(values[t], max_length=longest), note
+        if name == "fusion weights":
+            note = [(color, name) for name, color in CANDIDATE_COLORS.items()][: values.shape[1]]
+            return lambda t: fusion_weights_to_rgb(values[t]), note
+        return lambda t: color_map(values[t].reshape(self.size)), _VIRIDIS
 
 # %% ../nbs/11_inspector.ipynb #89693eae
 _STATIC = Path(str(fusion_nb.__file__)).parent / "static"
@@ -279,15 +256,12 @@ def _wiped(left: np.ndarray, right: np.ndarray, position: int) -> np.ndarray:
 class Wipe(anywidget.AnyWidget):
     """Two pictures of one size, uint8 `H x W x 3`, under a divider at `position` per cent."""
 
-    _esm = _STATIC / "wipe.js"
-    _css = _STATIC / "inspector.css"
+    _esm, _css = _STATIC / "wipe.js", _STATIC / "inspector.css"
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     position = traitlets.Int(50, min=0, max=100).tag(sync=True)
 
-    def __init__(
-        self, left: np.ndarray, right: np.ndarray, names: Sequence[str] = ("left", "right")
-    ):
+    def __init__(self, left: np.ndarray, right: np.ndarray, names: Sequence = ("left", "right")):
         if left.shape != right.shape:
             raise ValueError(f"a wipe needs pictures of one size, not {left.shape}, {right.shape}")
         self.left, self.right = left, right
@@ -299,8 +273,7 @@ class Wipe(anywidget.AnyWidget):
         """Draw the same view as a figure, for readers without a kernel."""
         middle = _wiped(self.left, self.right, self.position)
         names = self.names[0], " | ".join(self.names), self.names[1]
-        pictures = dict(zip(names, (self.left, middle, self.right), strict=True))
-        return static_figure(pictures, columns=3)
+        return static_figure(dict(zip(names, (self.left, middle, self.right), strict=True)), 3)
 
 # %% ../nbs/11_inspector.ipynb #1a001ae1
 class _FrameCurves(anywidget.AnyWidget):
@@ -318,45 +291,87 @@ class _Feed(anywidget.AnyWidget):
 
 # %% ../nbs/11_inspector.ipynb #c48e7394
 class _Gallery(ipywidgets.Box):
-    def __init__(self):
-        self.images: dict[str, ipywidgets.Image] = {}
+    def __init__(self, slider: ipywidgets.IntSlider):
         self._cards: dict[str, ipywidgets.VBox] = {}
+        self._cases: list[ClipViews] = []
+        self.feed = _Feed(slider=slider)
+        self.feed.on_msg(self._answer)
         super().__init__()
         self.add_class("fnb-views")
 
-    def lay_out(self, names: Sequence[str], notes: Mapping[str, list]) -> None:
-        """Lay out an empty picture for each view, in one row or two, under its title and legend."""
+    def lay_out(self, views: ClipViews, names: Sequence[str]) -> None:
         for name in names:
-            if name not in self.images:
-                self.images[name] = ipywidgets.Image(format="jpeg")
-                self._cards[name] = _card(self.images[name])
-            self._cards[name].children[0].value = _caption(name, notes[name])
-        n = len(names) if len(names) <= 4 else -(-len(names) // 2)
+            if name not in self._cards:
+                self._cards[name] = _card(ipywidgets.Image(format="jpeg"))
+            self._cards[name].children[0].value = _caption(name, views.notes[name])
+        n = len(names) if len(names) <= 4 else -(-len(names) // 2)  # in one row or two
         least = f"max(170px, (100% - {n - 1} * 12px) / {n})"
         self.layout.grid_template_columns = f"repeat(auto-fill, minmax({least}, 1fr))"
         self.layout.max_width = "640px" if len(names) == 1 else None
         self.children = [self._cards[name] for name in names]
+        if views not in self._cases:
+            self._cases.append(views)
+        with self.feed.hold_sync():
+            self.feed.case, self.feed.views = self._cases.index(views), list(names)
+            self.feed.images = {name: card.children[1] for name, card in self._cards.items()}
 
-# %% ../nbs/11_inspector.ipynb #df39223a
+    def _answer(self, _, question: dict, buffers) -> None:
+        case, names, frame = question["case"], question["views"], question["frame"]
+        keys = [f"{case}|{name}|{frame}" for name in names]
+        pictures = [self._cases[case].encoded(name, frame) for name in names]
+        self.feed.send({"keys": keys, "lane": question["lane"]}, pictures)
+
+# %% ../nbs/11_inspector.ipynb #40c92af0
+class _Menus(ipywidgets.HBox):
+    def __init__(self, owner: traitlets.HasTraits, names: Sequence[str]):
+        narrow = dict(description_width="initial")
+        menus = [ipywidgets.Dropdown(description=name.title(), style=narrow) for name in names]
+        super().__init__(menus)
+        self.add_class("fnb-bar")
+        self._owner, self._links = owner, {}
+        self.menus = dict(zip(names, menus, strict=True))
+
+    def offer(self, name: str, options: Sequence[str], hidden: bool = False) -> None:
+        menu = self.menus[name]
+        menu.layout.display = "none" if hidden else None
+        if name in self._links:
+            self._links[name].unlink()  # because new options set the value to the first
+        menu.options = options
+        self._links[name] = traitlets.link((self._owner, name), (menu, "value"))
+
+
+class _FrameBar(ipywidgets.HBox):
+    def __init__(self):
+        self.play = ipywidgets.Play(repeat=True, show_repeat=False)
+        self.slider = ipywidgets.IntSlider(description="Frame")
+        self.status = ipywidgets.Label().add_class("fnb-status")
+        ipywidgets.jslink((self.slider, "value"), (self.play, "value"))
+        super().__init__([self.play, self.slider, self.status])
+        self.add_class("fnb-bar")
+
+    def set_last(self, last: int) -> None:
+        self.slider.max = self.play.max = last
+        self.status.value = f"of {last}"
+
+# %% ../nbs/11_inspector.ipynb #c2a5870f
 class ClipInspector(ipywidgets.VBox):
     """Looks at a coloured clip frame by frame: in Jupyter by hand, from Python by its traits.
 
-    prediction, truth, others, evidence: as in `ClipViews`. cases: several clips and checkpoints,
-    (clip, checkpoint) -> ClipViews, or a function that makes them when they are first chosen.
+    cases: (clip, checkpoint) -> ClipViews, or a function that makes it; the rest: see `ClipViews`.
     """
 
     clip, checkpoint = traitlets.Unicode(), traitlets.Unicode()
     view = traitlets.Unicode("side by side")
     left, right = traitlets.Unicode("prediction"), traitlets.Unicode("truth")
-    position = traitlets.Int(50, min=0, max=100)
+    position, fps = traitlets.Int(50, min=0, max=100), traitlets.Int(8, min=1, max=60)
     frame, playing = traitlets.Int(0), traitlets.Bool(False)
-    fps = traitlets.Int(8, min=1, max=60)
 
     def __init__(self, prediction=None, truth=None, others=None, *, cases=None, **evidence):
         one = {("clip", "prediction"): lambda: ClipViews(prediction, truth, others, **evidence)}
         self._cases = dict(cases or one)
         self.clips = list(dict.fromkeys(clip for clip, _ in self._cases))
-        super().__init__()
+        self.checkpoints, self.views, self.curves, self.frames = [], [], [], 1  # of the chosen case
+        super().__init__(_dom_classes=("fnb",))
         self._build()
         self.clip = self.clips[0]
 
@@ -366,21 +381,6 @@ class ClipInspector(ipywidgets.VBox):
     def from_output(cls, output, truth: np.ndarray, item: int = 0) -> "ClipInspector":
         """Return one for what `FusionSystem` returned for a clip; truth: uint8 `T x H x W x 3`."""
         return cls(cases={("clip", "prediction"): ClipViews.from_output(output, truth, item)})
-
-    @property
-    def checkpoints(self) -> list[str]:
-        """The checkpoints of the chosen clip."""
-        return [checkpoint for clip, checkpoint in self._cases if clip == self.clip]
-
-    @property
-    def views(self) -> list[str]:
-        """The names of the chosen case's views."""
-        return list(self.shown().makers)
-
-    @property
-    def curves(self) -> list[Curve]:
-        """The chosen case's PSNR and SSIM by frame."""
-        return self.shown().curves
 
     def shown(self) -> ClipViews:
         """Return the views of the chosen clip and checkpoint."""
@@ -394,60 +394,35 @@ class ClipInspector(ipywidgets.VBox):
         frame, views = self.frame if frame is None else frame, self.shown()
         pictures = {name: views.makers[name](frame) for name in self._names()}
         if self.view == "wipe":
-            left, right = pictures[self.left], pictures[self.right]
-            middle = {"wipe": _wiped(left, right, self.position)}
-            pictures = {self.left: left, **middle, self.right: right}
+            a, b = pictures[self.left], pictures[self.right]
+            pictures = {self.left: a, "wipe": _wiped(a, b, self.position), self.right: b}
         columns = {1: 2, 2: 2, 4: 4, 8: 4}.get(len(pictures), 3)
-        return static_figure(pictures, columns, views.notes, views.curves, frame)
+        return static_figure(pictures, columns, views.notes, self.curves, frame)
 
     def _build(self) -> None:
-        narrow = dict(description_width="initial")
-        self._menus = {
-            name: ipywidgets.Dropdown(options=[value], description=name.title(), style=narrow)
-            for name in ("clip", "checkpoint", "view", "left", "right")
-            for value in [getattr(self, name)]
-        }
-        self._links = {n: traitlets.link((self, n), (m, "value")) for n, m in self._menus.items()}
-        self._play = ipywidgets.Play(repeat=True, show_repeat=False)
-        self._slider = ipywidgets.IntSlider(description="Frame")
-        self._status = ipywidgets.Label().add_class("fnb-status")
-        self._gallery, self._curves = _Gallery(), _FrameCurves(slider=self._slider)
-        self._feed = _Feed(slider=self._slider)
-        self._feed.on_msg(self._answer)
-        self._wipe = Wipe(*np.zeros((2, 1, 1, 3), np.uint8))
-        traitlets.link((self, "frame"), (self._slider, "value"))
-        ipywidgets.jslink((self._slider, "value"), (self._play, "value"))
-        traitlets.link((self, "playing"), (self._play, "playing"))
+        self._menus = _Menus(self, ("clip", "checkpoint", "view", "left", "right"))
+        self._bar, self._wipe = _FrameBar(), Wipe(*np.zeros((2, 1, 1, 3), np.uint8))
+        self._gallery = _Gallery(self._bar.slider)
+        self._plots = _FrameCurves(slider=self._bar.slider)
+        traitlets.link((self, "frame"), (self._bar.slider, "value"))
+        traitlets.link((self, "playing"), (self._bar.play, "playing"))
         traitlets.link((self, "position"), (self._wipe, "position"))
-        traitlets.dlink((self, "fps"), (self._play, "interval"), lambda fps: 1000 // fps)
-        bars = [[*self._menus.values()], [self._play, self._slider, self._status]]
-        boxes = [ipywidgets.HBox(bar).add_class("fnb-bar") for bar in bars]
-        unseen = [self._feed, _Labels(title="clip inspector")]
-        self.children = [*boxes, self._gallery, self._wipe, self._curves, *unseen]
-        self.add_class("fnb")
+        traitlets.dlink((self, "fps"), (self._bar.play, "interval"), lambda fps: 1000 // fps)
+        shown = [self._menus, self._bar, self._gallery, self._wipe, self._plots]
+        self.children = [*shown, self._gallery.feed, _Labels(title="clip inspector")]
 
     def _names(self) -> list[str]:
-        several = {"side by side": self.views, "wipe": [self.left, self.right]}
-        return several.get(self.view, [self.view])
+        both = [self.left, self.right]
+        return {"side by side": self.views, "wipe": both}.get(self.view, [self.view])
 
     def _options(self, name: str) -> list[str]:
         if name in ("clip", "checkpoint"):
             return self.clips if name == "clip" else self.checkpoints
         return ["side by side", "wipe"] * (name == "view") + self.views
 
-    def _fill_menus(self) -> None:
-        hidden = {"clip"} if len(self.clips) == 1 else set()
-        hidden |= {"checkpoint"} if len(self._cases) == 1 else set()
-        hidden |= {"left", "right"} if self.view != "wipe" else set()
-        for name, menu in self._menus.items():
-            menu.layout.display = "none" if name in hidden else None
-            self._links[name].unlink()  # because new options set the value to the first
-            menu.options = self._options(name)
-            self._links[name].link()
-
     @traitlets.validate("frame")
     def _within(self, proposal):
-        return min(max(proposal["value"], 0), self.shown().frames - 1)
+        return min(max(proposal["value"], 0), self.frames - 1)
 
     @traitlets.validate("clip", "checkpoint", "view", "left", "right")
     def _known(self, proposal):
@@ -459,55 +434,48 @@ class ClipInspector(ipywidgets.VBox):
 
     @traitlets.observe("clip", "checkpoint")
     def _choose(self, _) -> None:
+        self.checkpoints = [checkpoint for clip, checkpoint in self._cases if clip == self.clip]
         if self.checkpoint not in self.checkpoints:
             self.checkpoint = self.checkpoints[0]  # which calls this method again
             return
-        self._status.value = "preparing ..."
         self.add_class("fnb-busy")
         try:
             self._show_case(self.shown())
         except Exception as error:
-            self._status.value = f"not available: {error}"
+            self._bar.status.value = f"not available: {error}"
             raise
         finally:
             self.remove_class("fnb-busy")
 
     def _show_case(self, views: ClipViews) -> None:
+        self.views, self.curves, self.frames = list(views.makers), views.curves, views.frames
         with self.hold_trait_notifications():
             self.view = self.view if self.view in self._options("view") else "side by side"
             self.left = self.left if self.left in self.views else "prediction"
             self.right = self.right if self.right in self.views else "truth"
-            self.frame = min(self.frame, views.frames - 1)
-        self._slider.max = self._play.max = views.frames - 1
-        self._status.value = f"of {views.frames - 1}"
-        self._curves.curves = [curve.as_dict() for curve in views.curves]
+            self.frame = min(self.frame, self.frames - 1)
+        self._bar.set_last(self.frames - 1)
+        self._plots.curves = [curve.as_dict() for curve in self.curves]
         self._draw()
 
     @traitlets.observe("frame", "view", "left", "right")
     def _draw(self, change=None) -> None:
-        views, wiping = self.shown(), self.view == "wipe"
-        if change and change.name == "frame" and not wiping:
-            return  # the browser's feed asks for pictures
-        self._fill_menus()
+        wiping = self.view == "wipe"
+        if change and change.name == "frame" and not wiping:  # the browser's feed asks for them
+            return
+        hidden = dict(view=False, left=not wiping, right=not wiping)
+        hidden |= dict(clip=len(self.clips) == 1, checkpoint=len(self._cases) == 1)
+        for name in hidden:
+            self._menus.offer(name, self._options(name), hidden[name])
         self._gallery.layout.display = "none" if wiping else "grid"
         self._wipe.layout.display = None if wiping else "none"
         if wiping:
-            self._wipe.names = self._names()
+            self._wipe.names, views = self._names(), self.shown()
             self._wipe.pictures = [views.encoded(name, self.frame) for name in self._names()]
-            return
-        self._gallery.lay_out(self._names(), views.notes)
-        with self._feed.hold_sync():
-            self._feed.case = list(self._cases).index((self.clip, self.checkpoint))
-            self._feed.images, self._feed.views = dict(self._gallery.images), self._names()
+        else:
+            self._gallery.lay_out(self.shown(), self._names())
 
-    def _answer(self, _, question: dict, buffers) -> None:
-        case, names, frame = question["case"], question["views"], question["frame"]
-        views = list(self._cases.values())[case]
-        keys = [f"{case}|{name}|{frame}" for name in names]
-        pictures = [views.encoded(name, frame) for name in names]
-        self._feed.send({"keys": keys, "lane": question["lane"]}, pictures)
-
-# %% ../nbs/11_inspector.ipynb #80aa7a15
+# %% ../nbs/11_inspector.ipynb #5b33d224
 def similarity_heatmap(target: np.ndarray, similarity: np.ndarray) -> np.ndarray:
     """Draw a map `h x w`, least dark and greatest bright, over a darkened grey target."""
     height, width = target.shape[:2]
@@ -516,7 +484,7 @@ def similarity_heatmap(target: np.ndarray, similarity: np.ndarray) -> np.ndarray
     heat = color_map((values - similarity.min()) / max(np.ptp(similarity), 1e-6), "inferno")
     return (0.35 * target.mean(2, keepdims=True) + 0.65 * heat).round().astype(np.uint8)
 
-# %% ../nbs/11_inspector.ipynb #f4f624b2
+# %% ../nbs/11_inspector.ipynb #c890957f
 class PointPicker(anywidget.AnyWidget):
     """A picture, uint8 `H x W x 3`, with a ring at `point` (x, y); if active, a click moves it."""
 
@@ -531,9 +499,7 @@ class PointPicker(anywidget.AnyWidget):
         size, data = list(picture.shape[:2]), encode_jpeg(picture)
         super().__init__(picture=data, label=label, size=size, active=active)
 
-    __repr__ = _repr_without_kernel
-
-# %% ../nbs/11_inspector.ipynb #03109d4d
+# %% ../nbs/11_inspector.ipynb #b5e4a0bb
 class MatchExplorer(ipywidgets.VBox):
     """Choose a pixel of `source` and see how similar each place of `target` is.
 
@@ -544,14 +510,13 @@ class MatchExplorer(ipywidgets.VBox):
 
     def __init__(self, source: np.ndarray, target: np.ndarray, similarity: Callable):
         self.pictures, self.similarity = (source, target), similarity
-        super().__init__()
+        super().__init__(_dom_classes=("fnb",))
         self._source = PointPicker(source, "source", active=True)
         self._target = PointPicker(target, "similarity in the target")
         self._status = ipywidgets.Label().add_class("fnb-live")
         cards = [_card(part, part.label) for part in (self._source, self._target)]
         pair = ipywidgets.HBox(cards).add_class("fnb-pair")
         self.children = [pair, self._status, _Labels(title="match explorer")]
-        self.add_class("fnb")
         self.point = [side // 2 for side in source.shape[1::-1]]
         traitlets.link((self, "point"), (self._source, "point"))
         self._look()
@@ -577,61 +542,38 @@ class MatchExplorer(ipywidgets.VBox):
 
     def still(self) -> Figure:
         """Draw the same view as a figure; the two pictures must be of one size."""
-        pictures = {"source": self.pictures[0], "similarity in the target": self.heat}
-        figure = static_figure(pictures, 2)
+        figure = static_figure({"source": self.pictures[0], "similarity": self.heat}, 2)
         for axis, place in zip(figure.axes, (self.point, self.best), strict=True):
             axis.plot(*place, "o", ms=11, mfc="none", mec="white", mew=2)
         return figure
 
-# %% ../nbs/11_inspector.ipynb #a691ba03
+# %% ../nbs/11_inspector.ipynb #036c334b
 class ExemplarPicker(ipywidgets.VBox):
-    """Recolours a frame when another exemplar is chosen, or one of your own is uploaded.
+    """Recolours a frame when another exemplar is chosen.
 
-    exemplars: name -> uint8 picture `H x W x 3`, of any sizes. colorize(exemplar) -> the frame
-    coloured after it, called once for each exemplar that is looked at.
+    exemplars: name -> uint8 `H x W x 3` of any size. colorize(exemplar) -> frame, called once each.
     """
 
     exemplar = traitlets.Unicode()
 
     def __init__(self, exemplars: Mapping[str, np.ndarray], colorize: Callable):
         self._colorize, self.pictures = colorize, {}
-        super().__init__()
-        self._upload = ipywidgets.FileUpload(accept="image/*", description="Your own picture")
-        self._upload.observe(self._read_upload, "value")
-        self._status = ipywidgets.Label().add_class("fnb-live")
-        self._result, self._thumbnails = ipywidgets.Image(format="jpeg"), ipywidgets.Box()
-        self._buttons = ipywidgets.ToggleButtons(style=dict(button_width="132px"))
+        super().__init__(_dom_classes=("fnb",))
+        self.exemplars, self._status = dict(exemplars), ipywidgets.Label().add_class("fnb-live")
+        small = [ImageOps.contain(Image.fromarray(p), (256, 256)) for p in exemplars.values()]
+        jpegs = [encode_jpeg(np.asarray(picture)) for picture in small]
+        images = [ipywidgets.Image(value=jpeg, format="jpeg") for jpeg in jpegs]
+        thumbnails = ipywidgets.Box(images).add_class("fnb-picks")
+        options, style = list(exemplars), dict(button_width="132px")
+        buttons = ipywidgets.ToggleButtons(options=options, value=options[0], style=style)
+        self._result = ipywidgets.Image(format="jpeg")
         card = _card(self._result, "coloured")
         card.layout.max_width = "640px"
-        parts = [self._thumbnails.add_class("fnb-picks"), self._buttons, self._upload, card]
-        self.children = [*parts, self._status, _Labels(title="exemplar picker")]
-        self.add_class("fnb")
-        self.exemplars = dict(exemplars)
-        self._offer()
-        self.exemplar = next(iter(exemplars))
-        self._link = traitlets.link((self, "exemplar"), (self._buttons, "value"))
+        self.children = [thumbnails, buttons, self._status, card, _Labels(title="exemplar picker")]
+        self.exemplar = options[0]
+        traitlets.link((self, "exemplar"), (buttons, "value"))
 
     __repr__ = _repr_without_kernel
-
-    def _offer(self) -> None:
-        small = [ImageOps.contain(Image.fromarray(p), (256, 256)) for p in self.exemplars.values()]
-        jpegs = [encode_jpeg(np.asarray(picture)) for picture in small]
-        self._thumbnails.children = [ipywidgets.Image(value=j, format="jpeg") for j in jpegs]
-        self._buttons.options = list(self.exemplars)
-
-    def _read_upload(self, change) -> None:
-        for file in change["new"]:
-            try:
-                picture = ImageOps.exif_transpose(Image.open(io.BytesIO(file["content"])))
-            except OSError as error:  # Pillow's UnidentifiedImageError is one
-                self._status.value = f"{file['name']}: not a picture ({error}). Try a PNG or JPEG."
-                continue
-            self.exemplars[file["name"]] = np.asarray(picture.convert("RGB"))
-            self.pictures.pop(file["name"], None)
-            self._link.unlink()  # because new options set the value to the first
-            self._offer()
-            self.exemplar = file["name"]
-            self._link.link()
 
     @traitlets.validate("exemplar")
     def _known(self, proposal):
@@ -650,10 +592,7 @@ class ExemplarPicker(ipywidgets.VBox):
 
     def still(self) -> Figure:
         """Draw the exemplars looked at so far, cropped to the frame's shape, and their results."""
-        height, width = self.pictures[self.exemplar].shape[:2]
-        crops = {
-            n: ImageOps.fit(Image.fromarray(self.exemplars[n]), (width, height))
-            for n in self.pictures
-        }
+        size = self.pictures[self.exemplar].shape[1::-1]
+        crops = {n: ImageOps.fit(Image.fromarray(self.exemplars[n]), size) for n in self.pictures}
         above = {f"exemplar: {name}": np.asarray(crop) for name, crop in crops.items()}
         return static_figure({**above, **self.pictures}, max(len(above), 2))
