@@ -389,10 +389,6 @@ class EncodedExemplar:
     source_index: Tensor
     labs: list[Tensor]
 
-    @property
-    def match(self) -> "EncodedExemplar":  # alias, goes away
-        return self
-
 
 @dataclass
 class MatchResult:
@@ -407,10 +403,6 @@ class MatchResult:
     similarity: Tensor
     exemplar_index: Tensor
     mean_similarity: Tensor
-
-    @property
-    def score(self) -> Tensor:  # alias, goes away
-        return self.mean_similarity
 
 
 def _full_size(lightness: Tensor, lab: Tensor, similarity: Tensor, source: Tensor) -> MatchResult:
