@@ -44,6 +44,10 @@ def _numpy_globals() -> list:
 
 def _torch_file(path: Path) -> Any:
     """Read a torch file without running code. Raises InputError."""
+    with path.open("rb") as file:
+        begin = file.read(2)
+    if begin[:1] == b"\x80" and begin != b"\x80\x02":  # another protocol than torch's
+        raise InputError(f"{path}: a pickle that torch did not write (reading it could run code).")
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -54,17 +58,14 @@ def _torch_file(path: Path) -> Any:
     except InputError:
         raise
     except Exception as error:  # a damaged file can break the reader anywhere
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named is None:
-            with path.open("rb") as file:
-                begin = file.read(2)
-            what = "damaged or cut short, or not a file of weights. Download it again."
-            if begin[:1] == b"\x80" and begin != b"\x80\x02":  # another protocol than torch's
-                what = "a pickle that torch did not write (reading it could run code)."
-            raise InputError(f"{path}: {what}") from None
+        if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise InputError(
+                f"{path}: holds an object of the kind {named[1]} next to the weights (reading it "
+                f"could run code). Keep the weights alone: strip_checkpoint({str(path)!r}, "
+                "'weights.pth')."
+            ) from None
         raise InputError(
-            f"{path}: holds an object of the kind {named[1]} next to the weights (reading it could "
-            f"run code). Keep the weights alone: strip_checkpoint({str(path)!r}, 'weights.pth')."
+            f"{path}: damaged or cut short, or not a file of weights. Download it again."
         ) from None
 
 
@@ -350,5 +351,6 @@ def load_fusion_unet(path: str | os.PathLike) -> FusionUNet | None:
     if state.get("fusion_unet") is None:
         return None
     net = FusionUNet()
-    load_strict(net, as_weights(state["fusion_unet"], f"{path}: fusion_unet"), path)
+    source = f"{path}: fusion_unet"
+    load_strict(net, as_weights(state["fusion_unet"], source), source)
     return net.eval()
