@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .clips import InputError, atomic_directory, atomic_write, project_path
-from .losses import WEIGHTS
+from .losses import DEFAULT_WEIGHTS
 from .system import FusionSystem, summary
 
 # %% ../nbs/runs.ipynb #029b8878
@@ -178,11 +178,11 @@ def parse_loss_weights(text: str) -> dict[str, float]:
         weights = {name.strip(): float(value) for name, value in pairs}
     except ValueError:
         raise InputError(f"--loss_weights {text}: write NAME=NUMBER,NAME=NUMBER") from None
-    if unknown := set(weights) - set(WEIGHTS):
-        parts = ", ".join(WEIGHTS)
+    if unknown := set(weights) - set(DEFAULT_WEIGHTS):
+        parts = ", ".join(DEFAULT_WEIGHTS)
         raise InputError(f"--loss_weights: no part {', '.join(unknown)}. There are {parts}.")
     if not all(0 <= w < math.inf for w in weights.values()) or not any(
-        (WEIGHTS | weights).values()
+        (DEFAULT_WEIGHTS | weights).values()
     ):
         raise InputError(f"--loss_weights {text}: numbers are 0 or more, and not all 0")
     return weights
