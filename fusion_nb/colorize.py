@@ -24,11 +24,11 @@ import av
 import cv2
 import numpy as np
 import torch
-from torch import distributed
+from torch import distributed, nn
 from tqdm.auto import tqdm
 
 from .clips import PICTURE_SUFFIXES, InputError, read_picture
-from .inference import optimize_for_inference
+from .inference import WinogradConv2d, optimize_for_inference
 from .shots import ColoredFrame, ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer, check_exemplar, find_exemplar_frames, lightness, paint
 from .shots import same_shape
@@ -44,8 +44,9 @@ def load_system(system: FusionSystem | str | Path | None = None) -> FusionSystem
     process. On a processor that computes in bfloat16 the fusion net does so: for colouring, not for
     training. Raises InputError.
     """
-    if isinstance(system, FusionSystem):
-        return system
+    if isinstance(system, FusionSystem):  # one of the caller's own, or prepared before
+        plain = any(WinogradConv2d.fits(m) and type(m) is nn.Conv2d for m in system.modules())
+        return optimize_for_inference(system, "float32", inplace=True) if plain else system
     name = "tiny" if system is None else str(system)
     try:
         preset = name in ("tiny", "base")
