@@ -102,11 +102,11 @@ def probe(path, fps: float = 25) -> MediaInfo:
         swap, aspect = Orientation.of_frame(frame).swap, video.sample_aspect_ratio or Fraction(1)
         bottom_first = video.codec_context.field_order in (3, 4)  # AV_FIELD_BB, AV_FIELD_TB
         fields = ("bff" if bottom_first else "tff") if frame.interlaced_frame and not swap else ""
-        size = (frame.height, frame.width) if swap else (frame.width, frame.height)
-        rate, missing = frame_rate(video), end.missing_seconds()
+        width, height = (frame.width, frame.height)[:: -1 if swap else 1]
+        rate, lost = frame_rate(video), end.missing_seconds()
         shape = fields, max(c.bits for c in frame.format.components), 1 / aspect if swap else aspect
         tick = video.time_base or 1 / rate
-    return MediaInfo(path, *size, rate, tick, end.frames, end.seconds, *shape, missing=missing)
+    return MediaInfo(path, width, height, rate, tick, end.frames, end.seconds, *shape, missing=lost)
 
 # %% ../nbs/16_video.ipynb #76312b69
 class TimestampFixer:
