@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fusion_nb import system as system_module
+from fusion_nb.checkpoints import NETWORKS
 from fusion_nb.clips import InputError
 from fusion_nb.color import rgb_to_lab
 from fusion_nb.exemplar import ColorVidNet, SwinTExCo, SwinTExCoConfig
@@ -264,7 +265,7 @@ def test_own_networks_are_refused_at_once_or_saved(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="OwnFusion.*its class is unknown.*NETWORKS"):
         random_system(fusion_net=OwnFusion(0.5))
     for own in (OwnFusion, ForgetfulFusion):
-        monkeypatch.setitem(system_module.NETWORKS, own.__name__, own)
+        monkeypatch.setitem(NETWORKS, own.__name__, own)
     with pytest.raises(InputError, match="does not keep the argument 'strength'"):
         random_system(fusion_net=ForgetfulFusion(0.5))
     net = OwnFusion(0.5)
