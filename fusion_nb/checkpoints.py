@@ -6,7 +6,11 @@ __all__ = ['PARTS', 'NETWORKS', 'read_checkpoint', 'strip_checkpoint', 'as_weigh
            'load_swintexco', 'load_fusion_unet', 'describe_network', 'build_network']
 
 # %% ../nbs/09_checkpoints.ipynb #a3bd4468
+<<<<<<< HEAD
 import inspect
+=======
+import importlib
+>>>>>>> 9d59777 (Types hold; functions and imports by the rules; lesson map)
 import os
 import pickle
 import re
@@ -37,7 +41,9 @@ _READING = threading.Lock()  # torch keeps its list of allowed names for the who
 
 def _numpy_globals() -> list:
     """List what numpy stores for scalars, dtypes and arrays; none of it runs code."""
-    core = np.core.multiarray if np.__version__ < "2" else np._core.multiarray
+    core = importlib.import_module(
+        f"numpy.{'core' if np.__version__ < '2' else '_core'}.multiarray"
+    )
     allowed: list = [np.ndarray, np.dtype, *{type(np.dtype(c)) for c in np.typecodes["All"]}]
     for package in ("numpy.core", "numpy._core"):  # of numpy 1 and 2
         for name in ("scalar", "_reconstruct"):
@@ -141,7 +147,7 @@ def strip_checkpoint(path: str | os.PathLike, new: str | os.PathLike) -> None:
     except Exception as error:  # a damaged file can break the reader anywhere
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: cannot be read ({reason}).") from None
-    with atomic_write(new) as part:
+    with atomic_write(Path(new)) as part:
         torch.save(_tensors(state), part)
 
 # %% ../nbs/09_checkpoints.ipynb #dbd961d1
@@ -309,7 +315,9 @@ def load_colornet(weights: dict[str, Tensor], source: str) -> ColorVidNet:
     load_strict(net, weights, source)
     if channels == 7:
         with torch.no_grad():
-            net.conv1_1[0].weight.mul_(torch.tensor(_UPSTREAM_UNITS).view(1, 7, 1, 1))
+            net.get_parameter("conv1_1.0.weight").mul_(
+                torch.tensor(_UPSTREAM_UNITS).view(1, 7, 1, 1)
+            )
     return net.eval()
 
 # %% ../nbs/09_checkpoints.ipynb #bae2e0ba

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -124,7 +124,7 @@ def _colorize(
     exemplar: Annotated[Path | None, typer.Argument(help="a colour picture, or a folder")] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help=".mp4, .mov, .mkv; or a folder")
-    ] = ...,
+    ] = ...,  # type: ignore[assignment]
     at: Annotated[list[str] | None, _AT] = None,
     system: Annotated[str, typer.Option(help="tiny, base, or the folder of a checkpoint")] = "tiny",
     size: Annotated[int | None, typer.Option(help="longer side (tiny 448, base 640)")] = None,
@@ -173,7 +173,8 @@ def _evaluate(
     options = dict(locals())
     from fusion_nb.evaluation import run_evaluate
 
-    return run_evaluate(**options)
+    run_evaluate(**options)
+    return 0
 
 
 fusion_evaluate = make_app(_evaluate)
@@ -262,14 +263,16 @@ def train_app() -> typer.Typer:
     from fusion_nb.runs import TrainConfig
 
     def train(context: typer.Context, **options) -> int:
-        given = {n for n in options if context.get_parameter_source(n).name == "COMMANDLINE"}
+        sources = {name: context.get_parameter_source(name) for name in options}
+        given = {n for n, source in sources.items() if source and source.name == "COMMANDLINE"}
         return _train(given, options)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.signature(train).parameters["context"]]
     for f in fields(TrainConfig):
         flag = f"--{f.name}/--no-{f.name}" if f.type is bool else f"--{f.name}"
-        option = Annotated[f.type, typer.Option(flag, help=f.metadata["help"])]
+        kind_of_value: Any = f.type
+        option = Annotated[kind_of_value, typer.Option(flag, help=f.metadata["help"])]
         parameters.append(inspect.Parameter(f.name, kind, default=f.default, annotation=option))
     train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     train.__doc__ = """Train a system that colours videos after an exemplar.

@@ -297,8 +297,8 @@ class ResumableDataset(Dataset):
 
     def __init__(
         self,
-        clips: Sequence[Dataset],
-        synthetic: Dataset | None = None,
+        clips: Sequence[Any],
+        synthetic: Any = None,
         synthetic_fraction: float = 0.0,
         seed: int = 0,
     ):
@@ -322,7 +322,7 @@ class ResumableDataset(Dataset):
         source.seeds.seed = seed  # each worker has its own copy of the data set
         return source[index]
 
-    def _locate(self, index: int) -> tuple[Dataset, int]:
+    def _locate(self, index: int) -> tuple[Any, int]:
         """Return the data set that holds an item of the mixture, and its number there."""
         for source in self.clips:
             if index < len(source):
@@ -380,7 +380,10 @@ def _shard_samples(clips: ClipFolder, frames: int, longest: int | None) -> Itera
         name = Path(clip.name).relative_to(above).as_posix()
         last = len(clip.files) - frames
         for first in [*range(0, last, frames), last]:
-            sample = {"__key__": f"{number:08d}", "json": {"clip": name, "first": first}}
+            sample: dict[str, Any] = {
+                "__key__": f"{number:08d}",
+                "json": {"clip": name, "first": first},
+            }
             for i, path in enumerate(clip.files[first : first + frames]):
                 sample[f"{i:03d}.jpg"] = _frame_bytes(path, longest)
             known = clip.references.get(clip.files[first].stem)
@@ -400,7 +403,8 @@ def _index_shard(file: Path) -> list[dict]:
                 samples.append({"key": key, "start": member.offset_data, "pictures": {}})
             sample = samples[-1]
             if name == "json":
-                sample |= json.loads(tar.extractfile(member).read())
+                stored = tar.extractfile(member)
+                sample |= json.loads(stored.read() if stored else b"{}")
             else:
                 sample["pictures"][name] = [member.offset_data, member.size]
             sample["end"] = member.offset_data + member.size
@@ -545,7 +549,7 @@ class ShardedClips(ClipFolder):
             )
         self.held = (-1, b"")  # the sample that was fetched last
         super().__init__(self.root, frames, size, augment=augment, seed=seed)
-        self.read = self._read_frame
+        self.read: Any = self._read_frame
         self.too_short = self.index.get("left_out", [])
 
     def fetch(self, number: int) -> bytes:
@@ -595,6 +599,6 @@ def open_clips(
     folders = [name for name in names if not is_sharded(name)]
     if imagenet is not None and not folders:
         raise InputError("--imagenet: shards bring their exemplars. Give it to fusion_shards.")
-    options = {"imagenet": imagenet, "on_missing": on_missing}
-    opened = [ClipFolder(folders, frames, size, **options)] if folders else []
+    options = dict(imagenet=imagenet, on_missing=on_missing)
+    opened = [ClipFolder(folders, frames, size, **options)] if folders else []  # type: ignore[arg-type]
     return [*opened, *(ShardedClips(name, frames, size) for name in names if is_sharded(name))]

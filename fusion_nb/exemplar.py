@@ -78,7 +78,8 @@ class SwinEmbed(nn.Module):
             depths=tuple(config.depths),
             num_heads=tuple(config.num_heads),
         )
-        self.channels: list[int] = self.pretrained.feature_info.channels()
+        info: Any = self.pretrained.feature_info
+        self.channels: list[int] = info.channels()
 
     def forward(self, lightness: Tensor) -> list[Tensor]:
         """Return unit vectors at 1/2, 1/4, 1/8 and 1/16 for normalised L, `B x 1 x H x W`.
@@ -348,14 +349,16 @@ class ColorUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         full = self._stage(pad_to_multiple(x, 8), "1_1", "1_2")  # B x w x H x W
-        half = self._stage(self.conv1_2norm_ss(full), "2_1", "2_2")  # B x 2w x H/2 x W/2
-        quarter = self._stage(self.conv2_2norm_ss(half), "3_1", "3_2", "3_3")
-        x = self._stage(self.conv3_3norm_ss(quarter), "4_1", "4_2", "4_3")  # B x 8w x H/8 x W/8
+        half = self._stage(self._layer("conv1_2norm_ss", full), "2_1", "2_2")  # B x 2w x H/2 x W/2
+        quarter = self._stage(self._layer("conv2_2norm_ss", half), "3_1", "3_2", "3_3")
+        x = self._stage(
+            self._layer("conv3_3norm_ss", quarter), "4_1", "4_2", "4_3"
+        )  # B x 8w x H/8 x W/8
         for level in (5, 6, 7):
             x = self._stage(x, f"{level}_1", f"{level}_2", f"{level}_3")
         x = self._stage(self._up(x, quarter, "8_1", "3_3_short"), "8_2", "8_3")
         x = self._stage(self._up(x, half, "9_1", "2_2_short"), "9_2")
-        x = F.leaky_relu(self.conv10_2(self._up(x, full, "10_1", "1_2_short")), 0.2)
+        x = F.leaky_relu(self._layer("conv10_2", self._up(x, full, "10_1", "1_2_short")), 0.2)
         return self.conv10_ab(x)[..., :height, :width]  # B x 2 x H x W
 
 

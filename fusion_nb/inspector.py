@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import ipywidgets
@@ -71,8 +72,10 @@ class Curve:
 # %% ../nbs/11_inspector.ipynb #b676227d
 def _draw_title(axis: Axes, title: str, note: Sequence[tuple[str, str]] | None = None) -> None:
     axis.set_title(title, fontsize=9, loc="left", pad=3)
-    style = dict(handlelength=0.8, handletextpad=0.4, columnspacing=0.8, frameon=False, fontsize=7)
-    dot = dict(marker="o", ls="", ms=5)
+    style: dict[str, Any] = dict(
+        handlelength=0.8, handletextpad=0.4, columnspacing=0.8, frameon=False, fontsize=7
+    )
+    dot: dict[str, Any] = dict(marker="o", ls="", ms=5)
     dots = [Line2D([], [], color=color or "none", label=text, **dot) for color, text in note or ()]
     handles = axis.lines if note is None else dots  # a curve's legend are its lines
     axis.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=4, **style)
@@ -279,7 +282,7 @@ class Wipe(anywidget.AnyWidget):
 class _FrameCurves(anywidget.AnyWidget):
     _esm, _css = _STATIC / "curves.js", _STATIC / "inspector.css"
     slider = traitlets.Any().tag(sync=True, **ipywidgets.widget_serialization)
-    curves = traitlets.List().tag(sync=True)
+    curves: traitlets.List = traitlets.List().tag(sync=True)
 
 
 class _Feed(anywidget.AnyWidget):
@@ -328,7 +331,8 @@ class _Menus(ipywidgets.HBox):
         menus = [ipywidgets.Dropdown(description=name.title(), style=narrow) for name in names]
         super().__init__(menus)
         self.add_class("fnb-bar")
-        self._owner, self._links = owner, {}
+        self._owner = owner
+        self._links: dict[str, Any] = {}
         self.menus = dict(zip(names, menus, strict=True))
 
     def offer(self, name: str, options: Sequence[str], hidden: bool = False) -> None:
@@ -557,7 +561,8 @@ class ExemplarPicker(ipywidgets.VBox):
     exemplar = traitlets.Unicode()
 
     def __init__(self, exemplars: Mapping[str, np.ndarray], colorize: Callable):
-        self._colorize, self.pictures = colorize, {}
+        self._colorize = colorize
+        self.pictures: dict[str, np.ndarray] = {}
         super().__init__(_dom_classes=("fnb",))
         self.exemplars, self._status = dict(exemplars), ipywidgets.Label().add_class("fnb-live")
         small = [ImageOps.contain(Image.fromarray(p), (256, 256)) for p in exemplars.values()]

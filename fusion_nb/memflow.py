@@ -68,7 +68,9 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.norm1(self.conv1(x)))
-        return self.conv2(self.layer3(self.layer2(self.layer1(x))))
+        for stage in range(1, 4):
+            x = self.get_submodule(f"layer{stage}")(x)
+        return self.conv2(x)
 
 # %% ../nbs/05_memflow.ipynb #02823bc8
 def lookup_window(volume: Tensor, centers: Tensor, radius: int) -> Tensor:
@@ -427,7 +429,7 @@ class MemFlow(nn.Module):
             return source.matching.new_zeros(b, 2, h, w)
         if init.shape[2:] != source.size:
             raise ValueError(f"init is {tuple(init.shape[2:])}, the source {source.size}")
-        pad = _padding(source.size, self.config.levels)
+        pad = _padding((source.size[0], source.size[1]), self.config.levels)
         return F.avg_pool2d(F.pad(init, pad, mode="replicate"), 8) / 8
 
     def refine(
@@ -456,9 +458,8 @@ class MemFlow(nn.Module):
         corr = CorrBlock(source.matching, target.matching, c.levels, c.radius, limit)
         for _ in range(count):  # each iteration learns its own step
             flow = flow.detach().contiguous(memory_format=torch.channels_last)
-            flow, hidden, value = self.update_block(
-                flow, corr(pixels + flow), hidden, context, read
-            )
+            seen = corr(pixels + flow)
+            flow, hidden, value = self.update_block(flow, seen, hidden, context, read)
             yield flow, hidden
         past.add(key, value)
 

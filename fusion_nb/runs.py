@@ -138,7 +138,12 @@ _AT_LEAST |= dict.fromkeys("clips_per_epoch keep_checkpoints save_every validate
 _AT_LEAST |= dict.fromkeys("log_every max_skips validation_frames".split(), 1)
 _AT_LEAST |= dict.fromkeys("num_workers patience warmup gan_start_epoch seed".split(), 0)
 _AT_LEAST |= dict.fromkeys("crop_size validation_size".split(), 32)
-_RANGES = {"match_lr": (0, 1), "fusion_lr": (0, 1), "weight_decay": (0, 1), "dropout": (0, 0.99)}
+_RANGES: dict[str, tuple[float, float]] = {
+    "match_lr": (0, 1),
+    "fusion_lr": (0, 1),
+    "weight_decay": (0, 1),
+    "dropout": (0, 0.99),
+}
 _RANGES |= {"synthetic_fraction": (0, 1), "ema_decay": (0, 0.99999)}
 _RANGES |= {"grad_clip": (1e-6, 1e6), "max_minutes": (1e-3, 1e6)}
 _WITHOUT = {  # a setting, and those that it would overrule
@@ -236,7 +241,9 @@ def unpack_state(
     try:
         for part, owner in parts.items():
             prefix = f"{part}/"
-            found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            found: dict[str, Any] = {
+                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+            }
             if isinstance(metadata.get(part), list):  # an optimizer's groups
                 state: dict[int, dict] = defaultdict(dict)
                 for name, value in found.items():
@@ -451,11 +458,15 @@ def suggest_fixes(
     if waited > 0.25:
         lines.append(f"Waiting for data? Use workers (--num_workers {config.num_workers + 2}).")
     if gain <= 0:
-        longer = f"--steps {2 * config.steps}" if config.steps else f"--epochs {2 * config.epochs}"
+        longer = (
+            f"--steps {2 * config.steps}"
+            if config.steps
+            else f"--epochs {2 * (config.epochs or 1)}"
+        )
         lines.append(
             f"Poor quality? Train longer ({longer}), raise the learning rate of the match head "
-            f"(--match_lr {3 * config.match_lr:.0e}), or add more diverse data (--dataset ROOT,ROOT "
-            "or --synthetic_fraction 0.3)."
+            f"(--match_lr {3 * (config.match_lr or 1e-5):.0e}), or add more diverse data "
+            "(--dataset ROOT,ROOT or --synthetic_fraction 0.3)."
         )
     return lines
 

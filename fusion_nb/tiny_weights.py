@@ -34,14 +34,8 @@ from .flow import DISFlow, warp
 from .fusion import BlendFusion, Candidate
 from .synthetic import SyntheticClips, random_scene
 from .system import Colorizer, FusionSystem
-from fusion_nb.training import (
-    EMA,
-    cosine_lr,
-    last_checkpoint,
-    pack_state,
-    unpack_state,
-    write_checkpoint,
-)
+from .runs import write_checkpoint
+from .training import EMA, cosine_lr, last_checkpoint, pack_state, unpack_state
 
 # %% ../nbs/14_tiny_weights.ipynb #f759468e
 @dataclass

@@ -224,12 +224,12 @@ def rebuild_system(description: dict) -> FusionSystem:
 
 def training_data(config: TrainConfig) -> ResumableDataset:
     """Return the stream of a config: clips from disk, synthetic ones, or a mixture."""
-    clips, synthetic = [], None
+    clips, synthetic, size = [], None, config.crop_size or 224
     if config.dataset:
-        shape = (config.frames, config.crop_size)
-        clips = open_clips(config.dataset, *shape, config.imagenet, config.on_missing)
+        options = (config.imagenet, config.on_missing)
+        clips = open_clips(config.dataset, config.frames, size, *options)
     if not clips or config.synthetic_fraction > 0:
-        synthetic = SyntheticClips(frames=config.frames, size=config.crop_size)
+        synthetic = SyntheticClips(frames=config.frames, size=size)
     return ResumableDataset(clips, synthetic, config.synthetic_fraction, config.seed)
 
 
@@ -276,14 +276,15 @@ def training_parts(
     for module in system.swintexco.nonlocal_net.modules():
         if isinstance(module, nn.Dropout) and config.dropout is not None:
             module.p = config.dropout
-    max_lr = {"swintexco": config.match_lr, "fusion": config.fusion_lr}
+    fusion_lr = config.fusion_lr or 1e-4
+    max_lr = {"swintexco": config.match_lr, "fusion": fusion_lr}
     groups = [{**g, "max_lr": max_lr[g["name"]]} for g in system.get_parameter_groups()]
-    adamw = torch.optim.AdamW(groups, lr=config.fusion_lr, weight_decay=config.weight_decay)
+    adamw = torch.optim.AdamW(groups, lr=fusion_lr, weight_decay=config.weight_decay)
     parts = {"system": system, "ema": EMA(system, config.ema_decay)}
     parts["optimizer"] = accelerator.prepare(adamw)
     if config.gan_start_epoch:
         parts["discriminator"] = net = ClipDiscriminator().to(accelerator.device)
-        adam = torch.optim.AdamW(net.parameters(), config.fusion_lr, betas=(0.5, 0.999))
+        adam = torch.optim.AdamW(net.parameters(), fusion_lr, betas=(0.5, 0.999))
         parts["gan_optimizer"] = accelerator.prepare(adam)
     if accelerator.scaler is not None:
         parts["scaler"] = accelerator.scaler
@@ -416,7 +417,9 @@ class Trainer:
 
     def train_step(self, batches: Iterator[dict]) -> dict:
         """Take one optimizer step; return its numbers and, by `not finite`, what prevented it."""
-        step, begun, row, faults = self.progress.step, time.perf_counter(), defaultdict(float), {}
+        step, begun = self.progress.step, time.perf_counter()
+        row: dict[str, float] = defaultdict(float)
+        faults: dict[str, list[str]] = {}
         torch.manual_seed(mix_seed(self.config.seed, step, self.accelerator.process_index))
         set_lr(self.optimizer, step, self.progress.steps, self.config.warmup)
         self.system.train()
@@ -564,7 +567,7 @@ def finish_run(trainer: Trainer, ended: str) -> TrainResult:
     """Measure the best weights as a user would read them, and write the report."""
     accelerator, folder, log = trainer.accelerator, trainer.folder, trainer.log
     system = FusionSystem.from_pretrained(folder.best).to(accelerator.device)
-    clips, before = trainer.validation, trainer.progress.before
+    clips, before = trainer.validation, trainer.progress.before or {}
     mine = clips[accelerator.process_index :: accelerator.num_processes]
     after = mean_scores(gather_object(validate_clips(system, mine, candidates=True)))
     trainer.log_metrics("after", **after)

@@ -104,9 +104,10 @@ def probe(path, fps: float = 25) -> MediaInfo:
         fields = ("bff" if bottom_first else "tff") if frame.interlaced_frame and not swap else ""
         width, height = (frame.width, frame.height)[:: -1 if swap else 1]
         rate, lost = frame_rate(video), end.missing_seconds()
-        shape = fields, max(c.bits for c in frame.format.components), 1 / aspect if swap else aspect
+        bits, aspect = max(c.bits for c in frame.format.components), 1 / aspect if swap else aspect
         tick = video.time_base or 1 / rate
-    return MediaInfo(path, width, height, rate, tick, end.frames, end.seconds, *shape, missing=lost)
+    counts = end.frames, end.seconds
+    return MediaInfo(path, width, height, rate, tick, *counts, fields, bits, aspect, missing=lost)
 
 # %% ../nbs/16_video.ipynb #76312b69
 class TimestampFixer:
