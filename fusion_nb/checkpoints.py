@@ -6,11 +6,8 @@ __all__ = ['PARTS', 'NETWORKS', 'read_checkpoint', 'strip_checkpoint', 'as_weigh
            'load_swintexco', 'load_fusion_unet', 'describe_network', 'build_network']
 
 # %% ../nbs/09_checkpoints.ipynb #a3bd4468
-<<<<<<< HEAD
-import inspect
-=======
 import importlib
->>>>>>> 9d59777 (Types hold; functions and imports by the rules; lesson map)
+import inspect
 import os
 import pickle
 import re
