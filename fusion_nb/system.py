@@ -13,7 +13,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,11 +162,9 @@ class SystemOutput(FrameOutput):
     @classmethod
     def stack(cls, frames: list[FrameOutput]) -> "SystemOutput":
         """Return the frames as one output."""
-        parts: dict[str, Any] = {}
-        for name in (field.name for field in fields(FrameOutput)):
-            values = [getattr(frame, name) for frame in frames]
-            parts[name] = None if values[0] is None else torch.stack(values, 1)
-        return cls(**parts)
+        columns = zip(*(vars(frame).values() for frame in frames), strict=True)
+        stacked: list[Any] = [None if x[0] is None else torch.stack(x, 1) for x in columns]
+        return cls(*stacked)
 
 # %% ../nbs/10_system.ipynb #08dad725
 class Colorizer(nn.Module):
