@@ -35,12 +35,7 @@ from .fusion import BlendFusion, Candidate
 from .runs import last_checkpoint, pack_state, unpack_state, write_checkpoint
 from .synthetic import SyntheticClips, random_scene
 from .system import Colorizer, FusionSystem
-<<<<<<< HEAD
-from .runs import write_checkpoint
-from .training import EMA, cosine_lr, last_checkpoint, pack_state, unpack_state
-=======
 from .training import EMA, cosine_lr
->>>>>>> 088e4fb (Lesson 14: state of runs from its appendix; outputs stored)
 
 # %% ../nbs/14_tiny_weights.ipynb #f759468e
 @dataclass
