@@ -276,7 +276,7 @@ def training_parts(
     for module in system.swintexco.nonlocal_net.modules():
         if isinstance(module, nn.Dropout) and config.dropout is not None:
             module.p = config.dropout
-    fusion_lr = config.fusion_lr or 1e-4
+    fusion_lr = 1e-4 if config.fusion_lr is None else config.fusion_lr
     max_lr = {"swintexco": config.match_lr, "fusion": fusion_lr}
     groups = [{**g, "max_lr": max_lr[g["name"]]} for g in system.get_parameter_groups()]
     adamw = torch.optim.AdamW(groups, lr=fusion_lr, weight_decay=config.weight_decay)
