@@ -105,8 +105,7 @@ def probe(path, fps: float = 25) -> MediaInfo:
         width, height = (frame.width, frame.height)[:: -1 if swap else 1]
         rate, lost = frame_rate(video), end.missing_seconds()
         bits, aspect = max(c.bits for c in frame.format.components), 1 / aspect if swap else aspect
-        tick = video.time_base or 1 / rate
-    counts = end.frames, end.seconds
+        counts, tick = (end.frames, end.seconds), video.time_base or 1 / rate
     return MediaInfo(path, width, height, rate, tick, *counts, fields, bits, aspect, missing=lost)
 
 # %% ../nbs/16_video.ipynb #76312b69
