@@ -380,10 +380,7 @@ def _shard_samples(clips: ClipFolder, frames: int, longest: int | None) -> Itera
         name = Path(clip.name).relative_to(above).as_posix()
         last = len(clip.files) - frames
         for first in [*range(0, last, frames), last]:
-            sample: dict[str, Any] = {
-                "__key__": f"{number:08d}",
-                "json": {"clip": name, "first": first},
-            }
+            sample: dict = {"__key__": f"{number:08d}", "json": {"clip": name, "first": first}}
             for i, path in enumerate(clip.files[first : first + frames]):
                 sample[f"{i:03d}.jpg"] = _frame_bytes(path, longest)
             known = clip.references.get(clip.files[first].stem)
@@ -403,8 +400,7 @@ def _index_shard(file: Path) -> list[dict]:
                 samples.append({"key": key, "start": member.offset_data, "pictures": {}})
             sample = samples[-1]
             if name == "json":
-                stored = tar.extractfile(member)
-                sample |= json.loads(stored.read() if stored else b"{}")
+                sample |= json.loads(tar.extractfile(member).read())  # type: ignore[union-attr]
             else:
                 sample["pictures"][name] = [member.offset_data, member.size]
             sample["end"] = member.offset_data + member.size

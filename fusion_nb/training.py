@@ -365,10 +365,8 @@ def _to_device(batches: Iterator[dict], device: torch.device) -> Iterator[dict]:
 
 # %% ../nbs/13_training.ipynb #2c1c2a46
 class Trainer:
-    """Train a `FusionSystem` as a `TrainConfig` says, and resume it exactly.
-
-    `.parts` is all that changes, by name, `.progress` counts, `.folder` keeps, `.log` reports.
-    """
+    """Train a `FusionSystem` as a `TrainConfig` says, and resume it exactly: `.parts` is all that
+    changes, by name, `.progress` counts, `.folder` keeps, `.log` reports."""
 
     def __init__(self, config: TrainConfig, system: FusionSystem, accelerator: Accelerator):
         self.config, self.accelerator = config, accelerator
