@@ -440,10 +440,7 @@ class MemFlow(nn.Module):
         init: Tensor | None = None,
         iters: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield flow at an eighth, `B x 2 x h x w`, and hidden state after each iteration.
-
-        After the last one the source frame is added to the memory. Raises ValueError.
-        """
+        """Yield flow at an eighth, `B x 2 x h x w`, and hidden state; then add to the memory."""
         c, past = self.config, FlowMemory() if memory is None else memory
         count, flow = c.iters if iters is None else iters, self._first_flow(source, target, init)
         hidden, context, query, key = source.hidden, source.context, source.query, source.key
