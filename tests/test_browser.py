@@ -271,13 +271,13 @@ def look_through_frames(page, box) -> None:
     box.get_by_label("View").select_option("side by side")
     slider.press("Home")
     shows(box, 0, 0, 4)
-    before = box.get_by_role("img", name="error").get_attribute("src")
+    before = box.get_by_role("img", name="prediction").get_attribute("src")
     for frame in (1, 2, 3):
         slider.press("ArrowRight")
         shows(box, 0, frame, 4)
     expect(box.locator(".widget-readout").first).to_have_text("3")
     expect(box.get_by_text(f"of {last}", exact=True)).to_be_visible()
-    assert box.get_by_role("img", name="error").get_attribute("src") != before
+    assert box.get_by_role("img", name="prediction").get_attribute("src") != before
     shot(box, "inspector_side_by_side")
 
     chart = box.locator(".chart").first

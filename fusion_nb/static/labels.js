@@ -12,7 +12,9 @@ const NAMES = {
 const nameParts = (box, model) => {
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", model.get("title"));
-  box.setAttribute("data-lm-suppress-shortcuts", "true");
+  for (const control of box.querySelectorAll("input, select, button, [tabindex], [contenteditable]")) {
+    control.setAttribute("data-lm-suppress-shortcuts", "true"); // the control itself, not its box
+  }
   for (const [selector, label] of Object.entries(NAMES)) {
     for (const control of box.querySelectorAll(selector)) {
       if (!control.hasAttribute("aria-label")) control.setAttribute("aria-label", label);

@@ -3,9 +3,8 @@
 
 const render = ({ model, el }) => {
   el.classList.add("fnb", "fnb-wipe");
-  el.setAttribute("data-lm-suppress-shortcuts", "true");
   el.innerHTML = `<img><img class="over"><i></i><span></span><span></span>
-    <input type="range" min="0" max="100" aria-label="wipe position">`;
+    <input type="range" min="0" max="100" aria-label="wipe position" data-lm-suppress-shortcuts="true">`;
   const images = [...el.querySelectorAll("img")].reverse(); // the left picture is the upper one
   const tags = el.querySelectorAll("span");
   const slider = el.querySelector("input");
