@@ -72,13 +72,12 @@ class Curve:
 # %% ../nbs/11_inspector.ipynb #b676227d
 def _draw_title(axis: Axes, title: str, note: Sequence[tuple[str, str]] | None = None) -> None:
     axis.set_title(title, fontsize=9, loc="left", pad=3)
-    style: dict[str, Any] = dict(
-        handlelength=0.7, handletextpad=0.2, columnspacing=0.6, frameon=False, fontsize=7
-    )
+    spaces: dict[str, Any] = dict(handlelength=0.7, handletextpad=0.2, columnspacing=0.6, ncols=4)
     dot: dict[str, Any] = dict(marker="o", ls="", ms=5)
     dots = [Line2D([], [], color=color or "none", label=text, **dot) for color, text in note or ()]
     handles = axis.lines if note is None else dots  # a curve's legend are its lines
-    axis.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=4, **style)
+    place: dict[str, Any] = dict(loc="lower right", bbox_to_anchor=(1.02, 0.97), frameon=False)
+    axis.legend(handles=handles, fontsize=7, **place, **spaces)
 
 
 def static_figure(
@@ -102,8 +101,7 @@ def static_figure(
         axis.axis("off")
         _draw_title(axis, name, (notes or {}).get(name, ()))
     for i, curve in enumerate(curves):
-        x, part = i / len(curves), 1 / len(curves)
-        place = (x + 0.04, 0.25 / total, part - 0.05, (below - 0.6) / total)
+        place = (i / len(curves) + 0.04, 0.25 / total, 1 / len(curves) - 0.05, 0.9 / total)
         curve.draw(figure.add_axes(place), frame)
     return figure
 
@@ -331,9 +329,8 @@ class _Menus(ipywidgets.HBox):
         menus = [ipywidgets.Dropdown(description=name.title(), style=narrow) for name in names]
         super().__init__(menus)
         self.add_class("fnb-bar")
-        self._owner = owner
+        self._owner, self.menus = owner, dict(zip(names, menus, strict=True))
         self._links: dict[str, Any] = {}
-        self.menus = dict(zip(names, menus, strict=True))
 
     def offer(self, name: str, options: Sequence[str], hidden: bool = False) -> None:
         menu = self.menus[name]
@@ -561,10 +558,10 @@ class ExemplarPicker(ipywidgets.VBox):
     exemplar = traitlets.Unicode()
 
     def __init__(self, exemplars: Mapping[str, np.ndarray], colorize: Callable):
-        self._colorize = colorize
         self.pictures: dict[str, np.ndarray] = {}
         super().__init__(_dom_classes=("fnb",))
-        self.exemplars, self._status = dict(exemplars), ipywidgets.Label().add_class("fnb-live")
+        self.exemplars, self._colorize = dict(exemplars), colorize
+        self._status = ipywidgets.Label().add_class("fnb-live")
         small = [ImageOps.contain(Image.fromarray(p), (256, 256)) for p in exemplars.values()]
         jpegs = [encode_jpeg(np.asarray(picture)) for picture in small]
         images = [ipywidgets.Image(value=jpeg, format="jpeg") for jpeg in jpegs]
@@ -572,8 +569,7 @@ class ExemplarPicker(ipywidgets.VBox):
         options, style = list(exemplars), dict(button_width="132px")
         buttons = ipywidgets.ToggleButtons(options=options, value=options[0], style=style)
         self._result = ipywidgets.Image(format="jpeg")
-        card = _card(self._result, "coloured")
-        card.layout.max_width = "640px"
+        card = _card(self._result, "coloured").add_class("fnb-alone")
         self.children = [thumbnails, buttons, self._status, card, _Labels(title="exemplar picker")]
         self.exemplar = options[0]
         traitlets.link((self, "exemplar"), (buttons, "value"))
