@@ -2,6 +2,7 @@
 
 import ast
 import filecmp
+import os
 import re
 import shutil
 import subprocess
@@ -18,8 +19,10 @@ MAX_CLASS_LINES = 130
 MAX_MODULE_LINES = 600
 
 
-def run(*command: object, cwd: Path = ROOT) -> None:
-    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
+def run(*command: object, cwd: Path = ROOT, **environment: object) -> None:
+    command = list(map(str, command))
+    environment = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
 
@@ -30,7 +33,7 @@ def copy(tmp_path) -> Path:
     shutil.copytree(ROOT / "nbs", target / "nbs")
     for name in ("settings.ini", "setup.py", "README.md"):
         shutil.copy(ROOT / name, target / name)
-    (target / "fusion_nb").mkdir()
+    shutil.copytree(PACKAGE / "static", target / "fusion_nb" / "static")
     run("git", "init", "-q", target)
     return target
 
@@ -68,7 +71,7 @@ def test_notebooks_are_clean(copy):
 
 def test_documentation_step_runs(copy):
     run(BIN / "nbdev_export", cwd=copy)
-    run(BIN / "nbdev_proc_nbs", cwd=copy)
+    run(BIN / "nbdev_proc_nbs", cwd=copy, PYTHONPATH=copy / "nbs")
 
 
 def modules() -> dict[str, ast.Module]:
