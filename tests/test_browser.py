@@ -75,7 +75,9 @@ def lab(tmp_path_factory, browser):
     folder = tmp_path_factory.mktemp("lab")
     notebooks = folder / "nbs"
     notebooks.mkdir()
-    for lesson in [*(ROOT / "nbs").glob("*.ipynb"), *(ROOT / "nbs").glob("*.py")]:
+    for helper in (ROOT / "nbs").glob("*.py"):
+        (notebooks / helper.name).write_text(helper.read_text("utf-8"), "utf-8")
+    for lesson in (ROOT / "nbs").glob("*.ipynb"):
         (notebooks / lesson.name).write_text(without_skipped(lesson.read_text("utf-8")), "utf-8")
     settings(
         folder / "settings",
