@@ -3,7 +3,6 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests run at a time, each on its own core
-os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
 

@@ -34,7 +34,7 @@ def exported_cells(path: Path) -> list[str]:
 
 def run_lesson(path: Path, *flags: str, **environment: str) -> None:
     command = [sys.executable, str(ROOT / "tools" / "run_lesson.py"), str(path), *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", **environment}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
