@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['PICTURE_SUFFIXES', 'InputError', 'project_path', 'existing_path', 'sample_photos', 'read_picture', 'resize_longest',
-           'write_errors', 'atomic_write', 'atomic_directory', 'write_picture', 'rgb_to_frame', 'write_video',
-           'open_video', 'Orientation', 'frame_to_rgb', 'frame_rate', 'EndCheck', 'iter_video', 'frame_files',
-           'iter_clip', 'read_clip']
+           'resize_to_side', 'write_errors', 'atomic_write', 'atomic_directory', 'write_picture', 'rgb_to_frame',
+           'write_video', 'open_video', 'Orientation', 'frame_to_rgb', 'frame_rate', 'EndCheck', 'iter_video',
+           'frame_files', 'iter_clip', 'read_clip']
 
 # %% ../nbs/01_clips.ipynb #9ff2fc3e
 import os
@@ -113,6 +113,19 @@ def resize_longest(picture: _Picture, side: int | None) -> _Picture:
     if isinstance(picture, Tensor):
         return F.interpolate(picture, size, mode="bilinear", antialias=True, align_corners=False)
     return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def resize_to_side(picture: Tensor, side: int | None) -> Tensor:
+    """Resize `B x C x H x W` so that its longer side has `side` pixels, but at most twice its own.
+
+    Bilinear with antialiasing; with `side=None` it is returned unchanged.
+    """
+    height, width = picture.shape[-2:]
+    scale = 1.0 if side is None else min(2.0, side / max(height, width))
+    if scale == 1:
+        return picture
+    size = [max(1, round(n * scale)) for n in (height, width)]
+    return F.interpolate(picture, size, mode="bilinear", antialias=True, align_corners=False)
 
 # %% ../nbs/01_clips.ipynb #9d49c8bd
 @contextmanager

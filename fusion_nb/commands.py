@@ -208,11 +208,10 @@ def _recipe(
     clips: Annotated[Path | None, typer.Option(help="a folder of clips to train on")] = None,
     photos: Annotated[Path | None, typer.Option(help="a folder of photos to train on")] = None,
     work: Annotated[Path, typer.Option(help="where the run keeps its state")] = Path("runs/recipe"),
-    match_steps: Annotated[int, typer.Option(min=1, help="steps of the match")] = 400,
-    fusion_steps: Annotated[int, typer.Option(min=1, help="steps of the fusion")] = 2000,
+    steps: Annotated[int, typer.Option(min=1, help="steps of the fusion")] = 4000,
     scenes: Annotated[int, typer.Option(min=0, help="photos to set in motion")] = 40,
 ) -> None:
-    """Train the weights of the preset tiny: the match, then the fusion. Resumes what was stopped."""
+    """Train the weights of the preset tiny. Resumes what was stopped."""
     options = dict(locals())
     from fusion_nb.tiny_weights import train_tiny_weights
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -26,8 +27,9 @@ from torch import Tensor, nn
 from torch.utils import benchmark
 from torch.utils.flop_counter import FlopCounterMode
 
-from .clips import InputError, iter_video, resize_longest, write_video
+from .clips import InputError, iter_video, resize_to_side, write_video
 from .color import lab_to_uint8, rgb_to_lab
+from .fusion import track_picture
 from .memflow import MemFlow
 from .synthetic import motorcycle_clip
 from .system import FusionSystem
@@ -73,23 +75,23 @@ def frame_parts(system: FusionSystem, lab: Tensor) -> dict[str, Callable[[], obj
     state = system.init_state(system.encode_exemplar(lab[:1]))
     for frame in first:
         _, state = system.step(frame, state)
-    small, memory = resize_longest(l, system.match_side), copy.copy(state.memory)
+    small, memory = resize_to_side(l, system.match_side), copy.copy(state.memory)
     found, _ = system.candidates(l, state)
     flow: Any = system.flow
     ends = flow.encode(l), state.flow_features
+    flows = flow.bidirectional(*ends, memory=copy.copy(memory))
     parts: dict[str, Callable[[], object]] = {
         "encoder": lambda: flow.encode(l),
         "flow": lambda: flow.bidirectional(*ends, memory=copy.copy(memory)),
         "match": lambda: system.swintexco.match(small, state.exemplar),
-        "fusion": lambda: system.fusion_net(found.candidates),
+        "fusion": lambda: system.fuse(found, state),
         "color": lambda: lab_to_uint8(rgb_to_lab(lab_to_uint8(lab[2:]))),
         "whole frame": lambda: system.step(l, state),
     }
-    if system.uses_exemplar_flow:
-        tracker: Any = system.exemplar_flow_net
-        pair = tracker.encode(l), state.exemplar_features
-        start = None, state.exemplar_flow, state.exemplar_flow_backward
-        parts["exemplar flow"] = lambda: tracker.bidirectional(*pair, *start)
+    for name, picture in (("exemplar flow", state.tracked), ("recent frame", state.recent)):
+        if picture is not None:
+            tracked = (system.exemplar_flow_net, l, flows, picture, found.vectors)
+            parts[name] = partial(track_picture, *tracked, anchored=name == "exemplar flow")
     return {name: torch.inference_mode()(part) for name, part in parts.items()}
 
 # %% ../nbs/15_inference.ipynb #c29b3b1f

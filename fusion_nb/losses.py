@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .clips import InputError
 from .color import lab_to_rgb
-from .exemplar import SwinEmbed, SwinTExCoConfig, pad_to_multiple
+from .exemplar import EmbedNet, SwinTExCoConfig, pad_to_multiple
 from .flow import warp
 
 # %% ../nbs/08_losses.ipynb #1b670518
@@ -79,12 +79,12 @@ class SwinFeatures(nn.Module):
     the same: random filters see edges and colours too, and nothing has to be downloaded.
     """
 
-    def __init__(self, embed: SwinEmbed | None = None):
+    def __init__(self, embed: EmbedNet | None = None):
         super().__init__()
         if embed is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                embed = SwinEmbed(SwinTExCoConfig.tiny())
+                embed = EmbedNet(SwinTExCoConfig.tiny())
         self.embed = embed.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "SwinFeatures":

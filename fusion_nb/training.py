@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 # %% ../nbs/13_training.ipynb #b0ddcb25
+from .checkpoints import build_network
 from fusion_nb.clips import (
     atomic_write,
     read_clip,
@@ -76,7 +77,7 @@ from fusion_nb.runs import (
     unpack_state,
 )
 from .synthetic import SyntheticClips, motorcycle_clip
-from .system import FusionSystem, SystemOutput, build_network
+from .system import FusionSystem, SystemOutput
 
 # %% ../nbs/13_training.ipynb #638de9df
 @dataclass
