@@ -147,13 +147,11 @@ def test_strategy_1_is_saved_loaded_trained_and_resumed(tmp_path, channels):
     assert all(value.equal(weights[name]) for name, value in system.state_dict().items())
 
 
-def test_the_shipped_file_is_upgraded():
+def test_the_shipped_file_fills_the_system():
     weights, system = load_file(SHIPPED / "model.safetensors"), FusionSystem("tiny")
     state = system.state_dict()
-    for name, value in weights.items():
-        today = name.replace("fusion_net.calibrate.", "fusion_net.confidence_calibration.")
-        assert state[today].equal(value)
-    assert len(weights) == len(state) and system.match_side == 224
+    assert all(state[name].equal(value) for name, value in weights.items())
+    assert len(weights) == len(state) and system.match_side == 448
 
 
 @pytest.mark.parametrize("fusion", [BlendFusion(4, 3), FusionUNet(4), SimpleFusionNet(4)])
