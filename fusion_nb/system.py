@@ -105,6 +105,31 @@ def _tracked_exemplar(
     lab, vectors = (x.expand(len(l), -1, -1, -1) for x in (lab, exemplar.vectors(index)))
     return TrackedPicture(lab, None, net.encode(lab[:, :1]), vectors)
 
+
+def _track_exemplar(
+    net: FlowEstimator, l: Tensor, flows: Flows, found: MatchResult, state: ColorizerState
+) -> tuple[Candidate, ColorizerState]:
+    """Return the colours fetched from the exemplar by a flow that the match anchors."""
+    tracked = state.tracked
+    if tracked is None:
+        tracked = _tracked_exemplar(net, state.exemplar, found.exemplar_index, l)
+    proposed, tracked = track_picture(net, l, flows, tracked, found.vectors, anchored=True)
+    return proposed, replace(state, tracked=tracked)
+
+
+def _track_recent(
+    net: FlowEstimator, l: Tensor, flows: Flows, found: MatchResult, state: ColorizerState, age: int
+) -> tuple[Candidate, ColorizerState]:
+    """Return the colours of a recent frame, which is the previous one every `age` frames."""
+    if state.lab is None:
+        return empty_candidate(l), state
+    recent = state.recent
+    if recent is None or recent.age >= age:
+        lab, code = state.lab.detach(), net.encode(state.lab[:, :1])
+        recent = TrackedPicture(lab, state.certainty, code, found.vectors)
+    proposed, recent = track_picture(net, l, flows, recent, found.vectors)
+    return proposed, replace(state, recent=recent)
+
 # %% ../nbs/10_system.ipynb #3fedd953
 def _match(
     swintexco: SwinTExCo, l: Tensor, state: ColorizerState, side: int | None
@@ -213,38 +238,15 @@ class Colorizer(nn.Module):
         features = self.flow.encode(l)
         match, found = _match(self.swintexco, l, state, self.match_side)
         propagated, flows = _propagate(self.flow, l, features, state)
-        candidates = [propagated, match]
+        candidates, net = [propagated, match], self.exemplar_flow_net
         if self.fusion_net.candidates > 2:
-            proposed, state = self._track_exemplar(l, flows, found, state)
+            proposed, state = _track_exemplar(net, l, flows, found, state)
             candidates.append(proposed)
         if self.fusion_net.candidates > 3:
-            proposed, state = self._track_recent(l, flows, found.vectors, state)
+            proposed, state = _track_recent(net, l, flows, found, state, self.recent_age)
             candidates.append(proposed)
         state = replace(state, flow_features=features)
         return FrameCandidates(candidates, flows[0], found.mean_similarity, found.vectors), state
-
-    def _track_exemplar(
-        self, l: Tensor, flows: Flows, found: MatchResult, state: ColorizerState
-    ) -> tuple[Candidate, ColorizerState]:
-        """Return the colours fetched from the exemplar by a flow that the match anchors."""
-        net, tracked = self.exemplar_flow_net, state.tracked
-        if tracked is None:
-            tracked = _tracked_exemplar(net, state.exemplar, found.exemplar_index, l)
-        proposed, tracked = track_picture(net, l, flows, tracked, found.vectors, anchored=True)
-        return proposed, replace(state, tracked=tracked)
-
-    def _track_recent(
-        self, l: Tensor, flows: Flows, vectors: Tensor, state: ColorizerState
-    ) -> tuple[Candidate, ColorizerState]:
-        """Return the colours of a recent frame, which is the previous one every few frames."""
-        if state.lab is None:
-            return empty_candidate(l), state
-        recent, net = state.recent, self.exemplar_flow_net
-        if recent is None or recent.age >= self.recent_age:
-            code = net.encode(state.lab[:, :1])
-            recent = TrackedPicture(state.lab.detach(), state.certainty, code, vectors)
-        proposed, recent = track_picture(net, l, flows, recent, vectors)
-        return proposed, replace(state, recent=recent)
 
     def step(self, l: Tensor, state: ColorizerState) -> tuple[FrameOutput, ColorizerState]:
         """Colour a frame, `B x 1 x H x W` of normalised L; return it and the state after it."""
