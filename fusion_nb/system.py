@@ -102,7 +102,7 @@ def _tracked_exemplar(
     lab = exemplar.labs[index]
     if lab.shape[2:] != size:
         lab = F.interpolate(lab, size=size, mode="bilinear", antialias=True, align_corners=False)
-    lab, vectors = (x.expand(len(l), -1, -1, -1) for x in (lab, exemplar.vectors(index)))
+    lab, vectors = (x.expand(len(l), -1, -1, -1) for x in (lab, exemplar.vectors(index).detach()))
     return TrackedPicture(lab, None, net.encode(lab[:, :1]), vectors)
 
 
@@ -113,7 +113,7 @@ def _track_exemplar(
     tracked = state.tracked
     if tracked is None:
         tracked = _tracked_exemplar(net, state.exemplar, found.exemplar_index, l)
-    proposed, tracked = track_picture(net, l, flows, tracked, found.vectors, anchored=True)
+    proposed, tracked = track_picture(net, l, flows, tracked, found.vectors.detach(), anchored=True)
     return proposed, replace(state, tracked=tracked)
 
 
@@ -126,8 +126,8 @@ def _track_recent(
     recent = state.recent
     if recent is None or recent.age >= age:
         lab, code = state.lab.detach(), net.encode(state.lab[:, :1])
-        recent = TrackedPicture(lab, state.certainty, code, found.vectors)
-    proposed, recent = track_picture(net, l, flows, recent, found.vectors)
+        recent = TrackedPicture(lab, state.detach().certainty, code, found.vectors.detach())
+    proposed, recent = track_picture(net, l, flows, recent, found.vectors.detach())
     return proposed, replace(state, recent=recent)
 
 # %% ../nbs/10_system.ipynb #3fedd953
