@@ -548,15 +548,20 @@ class SwinTExCo(nn.Module):
         return EncodedExemplar(*parts, labs, grids)
 
     def search(
-        self, lightness: Tensor, exemplar: EncodedExemplar, **how: Any
+        self,
+        lightness: Tensor,
+        exemplar: EncodedExemplar,
+        features: Sequence[Tensor] | None = None,
+        **how: Any,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the vectors of a frame, and the Lab, similarity and key index found for each.
 
-        All `B x . x h x w`, one place for each `stride` pixels. how: options of
-        `chunked_attention`.
+        All `B x . x h x w`, one place for each `stride` pixels. features: the frame's `embed`,
+        where it is known. how: options of `chunked_attention`.
         """
+        features = self.embed(lightness) if features is None else features
         vectors = raw_vectors if self.zero_shot else self.nonlocal_net.query
-        query = vectors(self.embed(lightness), grid_size(lightness, self.nonlocal_net.stride))
+        query = vectors(features, grid_size(lightness, self.nonlocal_net.stride))
         keys, colors = (x.expand(len(query), -1, -1) for x in (exemplar.keys, exemplar.colors))
         how = {"temperature": self.nonlocal_net.temperature} | how
         found = chunked_attention(query.flatten(2), keys, colors, **how)
@@ -568,7 +573,7 @@ class SwinTExCo(nn.Module):
     ) -> MatchResult:
         """Fetch the colours of a grey frame, normalised L `B x 1 x H x W`, from the exemplars.
 
-        mode: soft, topk or hard. how: `temperature` and `top` (see `chunked_attention`).
+        mode: soft, topk or hard. how: `temperature`, `top` (see `chunked_attention`), `features`.
         """
         vectors, lab, similarity, place = self.search(lightness, exemplar, mode=mode, **how)
         stride = self.nonlocal_net.stride

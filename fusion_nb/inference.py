@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .clips import InputError, iter_video, resize_to_side, write_video
 from .color import lab_to_uint8, rgb_to_lab
+from .exemplar import WarpNet
 from .fusion import track_picture
 from .memflow import MemFlow
 from .synthetic import motorcycle_clip
@@ -265,9 +266,11 @@ def _network_calls(system: FusionSystem) -> dict[str, list[tuple[nn.Module, str]
     """Return by part the calls for which a lower precision is enough."""
     match, fusion = system.swintexco, system.fusion_net
     calls = {
-        "match": [(match.embed_net.pretrained, "forward"), (match.nonlocal_net, "trunk")],
+        "match": [(match.embed_net.pretrained, "forward")],
         "fusion": [(getattr(fusion, "net", fusion), "forward")],
     }
+    if isinstance(match.nonlocal_net, WarpNet):
+        calls["match"].append((match.nonlocal_net, "trunk"))
     if match.colornet is not None:
         calls["match"].append((match.colornet, "forward"))
     if isinstance(system.flow, MemFlow):
@@ -292,7 +295,8 @@ def _compile_parts(system: FusionSystem) -> None:
     if not gpu and not (shutil.which("g++") or shutil.which("clang++")):
         raise InputError("compile: no C++ compiler found. Install g++, or leave compile out.")
     parts = [getattr(system.fusion_net, "net", system.fusion_net)]
-    parts.append(system.swintexco.nonlocal_net.layer)
+    if isinstance(system.swintexco.nonlocal_net, WarpNet):
+        parts.append(system.swintexco.nonlocal_net.layer)
     if isinstance(system.flow, MemFlow):
         parts += [system.flow.fnet, system.flow.cnet]
     for part in parts:
