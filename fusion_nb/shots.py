@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .clips import InputError, resize_longest, sample_photos
+from .clips import InputError, resize_longest, resize_to_side, sample_photos
 from .color import rgb_to_lab
 from .exemplar import EncodedExemplar
 from .system import ColorizerState, FrameOutput, FusionSystem
@@ -203,6 +203,7 @@ def match_score_threshold(
         photo = cv2.resize(photos[name], size[::-1], interpolation=cv2.INTER_AREA)
         l = torch.from_numpy(lightness(photo) / 50 - 1)[None, None]
         l = l.to(next(system.parameters()).device)
+        l = resize_to_side(l, system.match_side)
         scores.append(float(system.swintexco.match(l, encoded).mean_similarity))
     unrelated = sum(scores) / len(scores)
     return unrelated + 0.1 * (1 - unrelated)  # a tenth of the way to a perfect score
@@ -397,6 +398,7 @@ class ExemplarSet:
         if len(self.encoded) == 1:
             return self.encoded[0]
         network = self.system.swintexco
+        l = resize_to_side(l, self.system.match_side)
         features = network.embed(l)
         matches = [network.match(l, e.encoded, features=features) for e in self.encoded]
         return self.encoded[int(torch.cat([m.mean_similarity for m in matches]).argmax())]
@@ -432,7 +434,11 @@ class FrameColorizer:
         """
         l = self.to_tensor(gray)
         out, state = self.system.step(l, state)
-        lab = self._steer(out, exemplar) if known is None else torch.cat([l, known[:, 1:]], 1)
+        if known is None:
+            lab = self._steer(out, exemplar)
+        else:
+            lab = torch.cat([l, known[:, 1:]], 1)
+            state = replace(state, certainty=torch.ones_like(l))
         height, width = gray.small.shape
         ab = lab[0, 1:, :height, :width].permute(1, 2, 0).float().cpu().numpy() * 127
         return np.ascontiguousarray(ab), float(out.match_score), replace(state, lab=lab)
@@ -445,9 +451,11 @@ class FrameColorizer:
         elif lean < 0:
             lab = torch.lerp(lab, out.match_lab, -lean)
         if exemplar.trust is not None:  # the mask is matched as the colours are
-            mask = F.avg_pool2d(exemplar.trust, 4, ceil_mode=True).flatten(2)
+            mask = F.interpolate(exemplar.trust, exemplar.encoded.grids[0], mode="area").flatten(2)
             masks = replace(exemplar.encoded, colors=mask.expand(-1, 3, -1))
-            share = self.system.swintexco.match(lab[:, :1], masks).lab[:, :1].clamp(0, 1)
+            l = resize_to_side(lab[:, :1], self.system.match_side)
+            share = self.system.swintexco.match(l, masks).lab[:, 1:2].clamp(0, 1)
+            share = F.interpolate(share, lab.shape[2:], mode="bilinear", antialias=True)
             lab = torch.lerp(lab, out.match_lab, share)
         return lab
 
