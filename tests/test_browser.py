@@ -429,3 +429,45 @@ def pick_exemplar(box) -> None:
     expect(result).not_to_have_attribute("src", before)
     shot(box, "picker")
     expect(box.get_by_role("button", name="coffee")).to_have_class(re.compile("mod-active"))
+
+
+def test_studio(page, lab, tmp_path):
+    """Paint five strokes, take one away by key, export, and correct a later frame."""
+    film = str(ROOT / "data" / "demo" / "gray.mp4")
+    source = f"from fusion_nb.studio import Studio\nStudio({film!r}, {str(tmp_path)!r})"
+    cell = dict(cell_type="code", source=source, metadata={}, outputs=[], execution_count=None)
+    kernel = dict(name="python3", display_name="python3")
+    content = dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=4)
+    key = {"Authorization": "token t"}
+    body = dict(type="notebook", format="json", content=content)
+    page.request.put(f"{lab}/api/contents/studio_page.ipynb", headers=key, data=body)
+    run_lesson(page, lab, "studio_page")
+    canvas = page.get_by_role("application", name=re.compile("^frame: drag"))
+    canvas.wait_for()
+    for n, color in enumerate(["wood", "sky", "grass", "skin", "grey"]):
+        page.get_by_role("button", name=color, exact=True).click()
+        paint(page, canvas, 0.2 + 0.12 * n)
+        expect(page.get_by_text(re.compile(f"{n + 1} strokes?, saved"))).to_be_visible(timeout=SLOW)
+    shot(page, "studio_painted")
+    canvas.press("Control+z")
+    expect(page.get_by_text("4 strokes, saved")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="export", exact=True).click()
+    expect(page.get_by_text(re.compile("written: "))).to_be_visible(timeout=RUN)
+    page.get_by_role("slider").first.press("End")
+    expect(page.get_by_text("drag on the frame to paint")).to_be_visible(timeout=SLOW)
+    paint(page, canvas, 0.5)
+    expect(page.get_by_text("1 stroke, saved")).to_be_visible(timeout=SLOW)
+    stored = json.loads((tmp_path / "project.json").read_text())["strokes"]
+    assert [len(strokes) for strokes in stored.values()] == [4, 1]
+    assert not page.faults, page.faults
+
+
+def paint(page, canvas, height: float) -> None:
+    """Draw a stroke across the canvas at a fraction of its height."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    y = box["y"] + height * box["height"]
+    page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], y, steps=4)
+    page.mouse.up()
