@@ -10,7 +10,7 @@ const render = ({ model, el }) => {
   canvas.setAttribute("tabindex", "0");
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-label", "frame: drag to paint, or arrow keys and space");
-  canvas.style.cssText = "width: 100%; touch-action: none; cursor: crosshair; display: block";
+  canvas.style.cssText = "width: 100%; max-width: 720px; touch-action: none; cursor: crosshair; display: block";
   el.append(canvas);
   const context = canvas.getContext("2d");
   const image = document.createElement("img");
