@@ -116,12 +116,12 @@ def resize_longest(picture: _Picture, side: int | None) -> _Picture:
 
 
 def resize_to_side(picture: Tensor, side: int | None) -> Tensor:
-    """Resize `B x C x H x W` so that its longer side has `side` pixels, but at most twice its own.
+    """Resize `B x C x H x W` so that its longer side has `side` pixels, or 1.5 times its own.
 
     Bilinear with antialiasing; with `side=None` it is returned unchanged.
     """
     height, width = picture.shape[-2:]
-    scale = 1.0 if side is None else min(2.0, side / max(height, width))
+    scale = 1.0 if side is None else min(1.5, side / max(height, width))
     if scale == 1:
         return picture
     size = [max(1, round(n * scale)) for n in (height, width)]

@@ -155,7 +155,7 @@ Flows = tuple[Tensor, Tensor]  # in both directions, B x 2 x H x W each
 
 
 @torch.no_grad()
-def _starts(picture: TrackedPicture, flows: Flows, vectors: Tensor, anchored: bool) -> Flows:
+def _starts(picture: TrackedPicture, flows: Flows, vectors: Tensor, place: Tensor | None) -> Flows:
     """Return where the flows to and from a tracked picture are searched first."""
     if picture.flow is None or picture.flow_backward is None:
         start = torch.zeros_like(flows[0]), torch.zeros_like(flows[0])
@@ -164,14 +164,16 @@ def _starts(picture: TrackedPicture, flows: Flows, vectors: Tensor, anchored: bo
             compose_flow(flows[0], picture.flow),
             compose_flow(picture.flow_backward, flows[1]),
         )
-    if not anchored:
+    if place is None:
         return start
-    here, there = vectors, picture.vectors
-    ends = []
-    for flow, a, b in ((start[0], here, there), (start[1], there, here)):
-        place = chunked_attention(a.flatten(2), b.flatten(2), b.flatten(2)[:, :1], "hard")[2]
-        ends.append(anchor_flow(flow, place.unflatten(2, a.shape[2:]), a, b))
-    return ends[0], ends[1]
+    there = picture.vectors
+    keys = vectors.flatten(2)
+    back = chunked_attention(there.flatten(2), keys, keys[:, :1], "hard")[2]
+    back = back.unflatten(2, there.shape[2:])
+    return (
+        anchor_flow(start[0], place, vectors, there),
+        anchor_flow(start[1], back, there, vectors),
+    )
 
 
 def track_picture(
@@ -180,17 +182,18 @@ def track_picture(
     flows: Flows,
     picture: TrackedPicture,
     vectors: Tensor,
-    anchored: bool = False,
+    place: Tensor | None = None,
 ) -> tuple[Candidate, TrackedPicture]:
     """Return the colours of a tracked picture in the frame of `l`, and the picture after it.
 
-    flows: between the frame and the one before. vectors: the frame's. anchored: start from the
-    match where it is more alike than what the film's motion leads to.
+    flows: between the frame and the one before. vectors: the frame's. place: what the match found
+    in the picture, `B x 1 x h x w`; the search starts from there where that is more alike than
+    what the film's motion leads to.
     """
-    to, back = _starts(picture, flows, vectors, anchored)
+    to, back = _starts(picture, flows, vectors, place)
     flow, backward = net.bidirectional(net.encode(l), picture.encoded, init=to, init_backward=back)
     candidate = warp_candidate(picture.lab, flow, backward, l, picture.trust)
-    if anchored:
+    if place is not None:
         small = F.interpolate(flow, vectors.shape[2:], mode="area")
         alike = flow_similarity(small, vectors, picture.vectors, l.shape[2:])
         alike = F.interpolate(alike.clamp(0, 1), l.shape[2:], mode="bilinear")

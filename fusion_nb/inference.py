@@ -78,6 +78,7 @@ def frame_parts(system: FusionSystem, lab: Tensor) -> dict[str, Callable[[], obj
         _, state = system.step(frame, state)
     small, memory = resize_to_side(l, system.match_side), copy.copy(state.memory)
     found, _ = system.candidates(l, state)
+    matched = system.swintexco.match(small, state.exemplar)
     flow: Any = system.flow
     ends = flow.encode(l), state.flow_features
     flows = flow.bidirectional(*ends, memory=copy.copy(memory))
@@ -92,7 +93,8 @@ def frame_parts(system: FusionSystem, lab: Tensor) -> dict[str, Callable[[], obj
     for name, picture in (("exemplar flow", state.tracked), ("recent frame", state.recent)):
         if picture is not None:
             tracked = (system.exemplar_flow_net, l, flows, picture, found.vectors)
-            parts[name] = partial(track_picture, *tracked, anchored=name == "exemplar flow")
+            place = matched.place if name == "exemplar flow" else None
+            parts[name] = partial(track_picture, *tracked, place)
     return {name: torch.inference_mode()(part) for name, part in parts.items()}
 
 # %% ../nbs/15_inference.ipynb #c29b3b1f

@@ -35,7 +35,13 @@ from fusion_nb.checkpoints import (
 )
 from .clips import InputError, atomic_write, project_path, resize_to_side, write_errors
 from .color import rgb_to_lab
-from .exemplar import EncodedExemplar, MatchResult, SwinTExCo, SwinTExCoConfig
+from fusion_nb.exemplar import (
+    EncodedExemplar,
+    MatchResult,
+    SwinTExCo,
+    SwinTExCoConfig,
+    chunked_attention,
+)
 from .flow import DISFlow, FlowEstimator, warp
 from fusion_nb.fusion import (
     BlendFusion,
@@ -113,7 +119,12 @@ def _track_exemplar(
     tracked = state.tracked
     if tracked is None:
         tracked = _tracked_exemplar(net, state.exemplar, found.exemplar_index, l)
-    proposed, tracked = track_picture(net, l, flows, tracked, found.vectors.detach(), anchored=True)
+    vectors, place = found.vectors.detach(), found.place
+    if len(state.exemplar.labs) > 1:  # where it is in the one that is tracked
+        keys = tracked.vectors.flatten(2)
+        _, _, place = chunked_attention(vectors.flatten(2), keys, keys[:, :1], "hard")
+        place = place.unflatten(2, vectors.shape[2:])
+    proposed, tracked = track_picture(net, l, flows, tracked, vectors, place)
     return proposed, replace(state, tracked=tracked)
 
 
@@ -189,8 +200,7 @@ class Colorizer(nn.Module):
     """Colours grey frames after an exemplar: a flow estimator, a match and a fusion net.
 
     fusion_net: takes candidates (`BlendFusion`) or four tensors (the published nets).
-    match_side: longest side of the pictures that the match compares, which are at most twice as
-    large as the frame; None: the frame's own size.
+    match_side: longest side of the pictures that the match compares (see `resize_to_side`).
     """
 
     recent_age = 8  # frames for which a recent frame is followed
