@@ -134,8 +134,7 @@ def _track_recent(
     """Return the colours of a recent frame, which is the previous one every `age` frames."""
     if state.lab is None:
         return empty_candidate(l), state
-    recent = state.recent
-    if recent is None or recent.age >= age:
+    if (recent := state.recent) is None or recent.age >= age:
         lab, code = state.lab.detach(), net.encode(state.lab[:, :1])
         recent = TrackedPicture(lab, state.detach().certainty, code, found.vectors.detach())
     proposed, recent = track_picture(net, l, flows, recent, found.vectors.detach())
