@@ -367,8 +367,9 @@ class PixelShuffleUNet(nn.Module):
             skips.append(block(x))
             x = down(F.relu(skips[-1]))
         if self.context is not None and context is not None:
-            size = x.shape[2:]
-            x = x + F.interpolate(self.context(context), size, mode="bilinear", antialias=True)
+            # In float32: a CPU cannot do this in half precision.
+            coarse = F.interpolate(context.float(), x.shape[2:], mode="bilinear", antialias=True)
+            x = x + self.context(coarse)
         x = self.middle(x)  # B x 4w x H/8 x W/8
         for block, up in zip(self.decoder, self.up, strict=True):
             x = block(F.interpolate(up(x), scale_factor=2) + skips.pop())
