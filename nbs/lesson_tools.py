@@ -9,3 +9,11 @@ def lesson_seed(number: int = 0) -> int:
     The tests run the lessons with several shifts: nothing that a lesson asserts may depend on it.
     """
     return number + int(os.environ.get("LESSON_SEED_SHIFT", "0"))
+
+
+def shortened(number: int, least: int) -> int:
+    """Return `number`, or `least` if the environment variable `LESSON_SHORT` is set.
+
+    The tests set it in their second run of each lesson, on the package: the first one is complete.
+    """
+    return least if os.environ.get("LESSON_SHORT") else number
