@@ -113,16 +113,14 @@ const render = async ({ model, el }) => {
     slider.save_changes();
   };
   const press = (event) => {
+    if (!(event.buttons & 1)) return;
     const box = event.target.closest(".chart")?.getBoundingClientRect();
     if (!box) return;
     const part = (event.clientX - box.left - AREA.left) / (box.width - AREA.left - AREA.right);
     pick(part * slider.get("max"));
   };
 
-  el.addEventListener("pointerdown", press);
-  el.addEventListener("pointermove", (event) => {
-    if (event.buttons & 1) press(event);
-  });
+  for (const kind of ["pointerdown", "pointermove"]) el.addEventListener(kind, press);
   el.addEventListener("keydown", (event) => {
     if (!(event.key in KEYS)) return;
     event.preventDefault();

@@ -29,6 +29,7 @@ const render = ({ model, el }) => {
     model.save_changes();
   };
   const press = (event) => {
+    if (!(event.buttons & 1)) return;
     const box = image.getBoundingClientRect();
     const [height, width] = model.get("size");
     go([
@@ -42,10 +43,7 @@ const render = ({ model, el }) => {
     el.setAttribute("tabindex", "0");
     el.setAttribute("role", "application");
     el.setAttribute("aria-label", `${model.get("label")}: click, or move with the arrow keys`);
-    el.addEventListener("pointerdown", press);
-    el.addEventListener("pointermove", (event) => {
-      if (event.buttons & 1) press(event);
-    });
+    for (const kind of ["pointerdown", "pointermove"]) el.addEventListener(kind, press);
     el.addEventListener("keydown", (event) => {
       if (!(event.key in KEYS)) return;
       event.preventDefault();
