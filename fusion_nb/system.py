@@ -24,24 +24,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import fusion_nb
-from fusion_nb.checkpoints import (
-    NETWORK_NAMES,
-    describe_network,
-    find_checkpoint,
-    load_fusion_unet,
-    load_memflow,
-    load_networks,
-    load_swintexco,
-)
+from fusion_nb.checkpoints import NETWORK_NAMES, describe_network, find_checkpoint
+from fusion_nb.checkpoints import load_fusion_unet, load_memflow, load_networks, load_swintexco
 from .clips import InputError, atomic_write, project_path, resize_to_side, write_errors
 from .color import rgb_to_lab
-from fusion_nb.exemplar import (
-    EncodedExemplar,
-    MatchResult,
-    SwinTExCo,
-    SwinTExCoConfig,
-    chunked_attention,
-)
+from fusion_nb.exemplar import EncodedExemplar, MatchResult, SwinTExCo, SwinTExCoConfig
+from fusion_nb.exemplar import chunked_attention
 from .flow import DISFlow, FlowEstimator, warp
 from fusion_nb.fusion import (
     BlendFusion,
@@ -238,14 +226,21 @@ class Colorizer(nn.Module):
         """Return the state before the first frame of a clip."""
         return ColorizerState(self.encode_exemplar(exemplar), memory=self.flow.init_memory())
 
+    def match(self, l: Tensor, state: ColorizerState) -> tuple[Candidate, MatchResult]:
+        """Return what the exemplar proposes for a frame `B x 1 x H x W`, and what was matched."""
+        return _match(self.swintexco, l, state, self.match_side)
+
     def candidates(
-        self, l: Tensor, state: ColorizerState
+        self, l: Tensor, state: ColorizerState, matched: tuple[Candidate, MatchResult] | None = None
     ) -> tuple[FrameCandidates, ColorizerState]:
-        """Return what is proposed for a frame `B x 1 x H x W`, and the state, still without `lab`."""
+        """Return what is proposed for a frame `B x 1 x H x W`, and the state, still without `lab`.
+
+        matched: the frame's `match`, where it is known.
+        """
         if state.lab is not None and state.lab.shape[2:] != l.shape[2:]:
             raise ValueError(f"frame {tuple(l.shape)} does not continue {tuple(state.lab.shape)}")
         features = self.flow.encode(l)
-        match, found = _match(self.swintexco, l, state, self.match_side)
+        match, found = matched or self.match(l, state)
         propagated, flows = _propagate(self.flow, l, features, state)
         candidates, net = [propagated, match], self.exemplar_flow_net
         if self.fusion_net.candidates > 2:
@@ -257,17 +252,20 @@ class Colorizer(nn.Module):
         state = replace(state, flow_features=features)
         return FrameCandidates(candidates, flows[0], found.mean_similarity, found.vectors), state
 
-    def step(self, l: Tensor, state: ColorizerState) -> tuple[FrameOutput, ColorizerState]:
-        """Colour a frame, `B x 1 x H x W` of normalised L; return it and the state after it."""
-        found, state = self.candidates(l, state)
+    def step(
+        self, l: Tensor, state: ColorizerState, proposed: Any = None
+    ) -> tuple[FrameOutput, ColorizerState]:
+        """Colour a frame, `B x 1 x H x W` of normalised L; return it and the state after it.
+
+        proposed: the frame's `candidates`, where they are known.
+        """
+        found, state = proposed or self.candidates(l, state)
         fused = self.fuse(found, state)
         lab = torch.cat([l, fused.ab], 1)
         flow, match = found.candidates[:2]
         shown = (flow.lab, flow.confidence, match.lab, match.confidence, fused.weights)
-        out, state = (
-            FrameOutput(lab, *shown, found.match_score, found.flow),
-            replace(state, lab=lab),
-        )
+        out = FrameOutput(lab, *shown, found.match_score, found.flow)
+        state = replace(state, lab=lab)
         if fused.weights is None:
             return out, state
         certain = torch.cat([c.certainty for c in found.candidates], 1)
