@@ -24,12 +24,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import fusion_nb
-from fusion_nb.checkpoints import NETWORK_NAMES, describe_network, find_checkpoint
-from fusion_nb.checkpoints import load_fusion_unet, load_memflow, load_networks, load_swintexco
+from .checkpoints import NETWORK_NAMES, describe_network, find_checkpoint
+from .checkpoints import load_fusion_unet, load_memflow, load_networks, load_swintexco
 from .clips import InputError, atomic_write, project_path, resize_to_side, write_errors
 from .color import rgb_to_lab
-from fusion_nb.exemplar import EncodedExemplar, MatchResult, SwinTExCo, SwinTExCoConfig
-from fusion_nb.exemplar import chunked_attention
+from .exemplar import EncodedExemplar, MatchResult, SwinTExCo, SwinTExCoConfig
+from .exemplar import chunked_attention
 from .flow import DISFlow, FlowEstimator, warp
 from fusion_nb.fusion import (
     BlendFusion,
