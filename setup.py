@@ -52,7 +52,8 @@ setup(
     extras_require={
         "lessons": requirements("lessons"),
         "shards": requirements("shards"),
-        "dev": requirements("lessons") + requirements("shards") + requirements("dev"),
+        "site": requirements("site"),
+        "dev": sum(map(requirements, ("lessons", "shards", "site", "dev")), []),
     },
     entry_points={"console_scripts": settings["console_scripts"].split()},
     cmdclass={"build_py": BuildWithWeights},

@@ -471,3 +471,30 @@ def paint(page, canvas, height: float) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + 0.5 * box["width"], y, steps=4)
     page.mouse.up()
+
+
+def test_site(browser, tmp_path):
+    """The site builds without a warning; a lesson, the API, the glossary and the search work."""
+    site = tmp_path / "site"
+    command = [sys.executable, str(ROOT / "tools" / "site.py"), str(site)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    page = browser.new_page(viewport=dict(width=1400, height=1000))
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto((site / "04_flow.html").as_uri())
+    assert page.locator(".cell_output img").count() >= 5
+    assert "#| export" not in page.content()
+    assert page.locator("details.hide").count() >= 3  # the solutions are folded
+    shot(page, "site_lesson")
+    page.goto((site / "api" / "flow.html").as_uri())
+    expect(page.locator("dt", has_text="warp(").first).to_contain_text("flow")
+    shot(page, "site_api")
+    page.goto((site / "index.html").as_uri())
+    expect(page.locator("dl.glossary dt#term-exemplar-flow")).to_have_count(1)
+    shot(page, "site_index")
+    page.goto((site / "search.html").as_uri() + "?q=exemplar+flow")
+    expect(page.locator("#search-results li").first).to_be_visible()
+    shot(page, "site_search")
+    assert not faults
