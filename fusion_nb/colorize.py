@@ -101,7 +101,8 @@ def colorize_frames(
     colorizer = FrameColorizer(load_system(system), ColorizeConfig(**config))
     chosen = ExemplarSet(colorizer.system, exemplars, trust_mask)
     shots = ShotColorizer(colorizer, chosen, bound)
-    for colored in shots.frames(_gray_frames(gray_frames, colorizer.longest)):
+    grays = _gray_frames(gray_frames, colorizer.longest)
+    for colored in shots.frames(colorizer.ahead.frames(grays, GrayFrame)):
         yield colored.render(colorizer.config.saturation)
 
 # %% ../nbs/18_colorize.ipynb #a49a577e
@@ -401,7 +402,8 @@ class FilmJob:
                 self.output, reader, self.codec, self.quality, size, self.resume, plan
             ) as writer,
             closing(prefetch(_to_gray(reader, shots.colorizer.longest))) as grays,
-            closing(prefetch(shots.frames(grays, writer.done, writer.last))) as items,
+            closing(shots.colorizer.ahead.frames(grays, GrayFrame)) as coming,
+            closing(prefetch(shots.frames(coming, writer.done, writer.last))) as items,
             tqdm(**bar, disable=not shots.colorizer.progress) as progress,
         ):
             stage = OutputStage(writer, info, self.config.saturation, self.compare)

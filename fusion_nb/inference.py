@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -354,7 +354,9 @@ def optimize_for_inference(
 Proposed = tuple[FrameCandidates, ColorizerState]  # what `candidates` returns
 
 
-def _with_colors(candidate: Candidate, lab: Tensor, trust: Tensor | None, flow: Tensor) -> Candidate:
+def _with_colors(
+    candidate: Candidate, lab: Tensor, trust: Tensor | None, flow: Tensor
+) -> Candidate:
     """Return a candidate of the same L with the colours, and their trust, of another picture."""
     known = lab[:, 1:] if trust is None else torch.cat([lab[:, 1:], trust], 1)
     fetched = warp(known, flow)
@@ -365,9 +367,10 @@ def _with_colors(candidate: Candidate, lab: Tensor, trust: Tensor | None, flow: 
 def recolor(proposed: Proposed, state: ColorizerState) -> Proposed:
     """Put the colours of `state` into what `candidates` found from the same state without them."""
     found, after = proposed
+    if state.lab is None:  # a first frame
+        return found, after
     candidates, recent = list(found.candidates), after.recent
-    if state.lab is not None:
-        candidates[0] = _with_colors(candidates[0], state.lab, state.certainty, found.flow)
+    candidates[0] = _with_colors(candidates[0], state.lab, state.certainty, found.flow)
     if recent is not None and recent.flow is not None:
         lab, trust = state.lab, state.certainty
         if recent.age > 1 and state.recent is not None:  # it was chosen before
@@ -405,7 +408,7 @@ class LookAhead:
         self._queue: deque[_Coming] = deque()
         self._matcher, self._tracker = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
-    def frames(self, items: Iterable, kind: type = Tensor) -> Iterator:
+    def frames(self, items: Iterable, kind: type = Tensor) -> Generator:
         """Give the same items, and begin to work on those of this kind some before they are given.
 
         Meanwhile this thread, too, computes with a third of PyTorch's threads.
@@ -428,6 +431,7 @@ class LookAhead:
             self._queue.clear()
             torch.set_num_threads(threads)
 
+    @torch.inference_mode()
     def step(self, item: Any, state: ColorizerState) -> tuple[FrameOutput, ColorizerState]:
         """Colour an item of the stream, or any other, as `system.step` does."""
         if not any(coming.item is item for coming in self._queue):

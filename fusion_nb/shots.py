@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from .clips import InputError, resize_longest, resize_to_side, sample_photos
 from .color import rgb_to_lab
 from .exemplar import EncodedExemplar
+from .inference import LookAhead
 from .system import ColorizerState, FrameOutput, FusionSystem
 from .video import MediaInfo, TimedFrame, VideoReader
 
@@ -416,6 +417,7 @@ class FrameColorizer:
         self.system, self.config, self.progress = system, config, progress
         self.device = next(system.parameters()).device
         self.longest = config.size or self.WORKING_SIDE[system.preset]
+        self.ahead = LookAhead(system, self.to_tensor)
 
     def to_tensor(self, gray: GrayFrame) -> Tensor:
         """Return a frame's normalised L, `1 x 1 x h x w`, continued at its borders if tiny."""
@@ -432,11 +434,11 @@ class FrameColorizer:
 
         known: the frame's Lab where it is given, and only has to be propagated.
         """
-        l = self.to_tensor(gray)
-        out, state = self.system.step(l, state)
+        out, state = self.ahead.step(gray, state)
         if known is None:
             lab = self._steer(out, exemplar)
         else:
+            l = out.lab[:, :1]
             lab = torch.cat([l, known[:, 1:]], 1)
             state = replace(state, certainty=torch.ones_like(l))
         height, width = gray.small.shape
