@@ -359,7 +359,7 @@ INDEX = "shards.json"
 
 
 def _frame_bytes(path: Path, longest: int | None = None, quality: int = 95) -> bytes:
-    """Return a frame as a JPEG's bytes: its own, or made anew with `longest` side. InputError."""
+    """Return a frame as a JPEG's bytes: its own, or encoded again with `longest` side. InputError."""
     rgb = read_picture(path)  # a torn file is found here, not in training
     if longest is None and path.suffix.lower() in (".jpg", ".jpeg"):
         return path.read_bytes()

@@ -110,7 +110,7 @@ class EmbedNet(nn.Module):
         self._folded: list[tuple[Any, nn.Module]] = []  # a list keeps it out of state_dict
 
     def _quick_network(self) -> nn.Module:
-        """Return the backbone with folded batch norms, which are made anew when a weight changes."""
+        """Return the backbone with folded batch norms, which are computed again when a weight changes."""
         weights = [*self.parameters(), *self.buffers()]
         trains = self.training or any(p.requires_grad for p in weights)
         if trains or not any(isinstance(m, nn.BatchNorm2d) for m in self.modules()):

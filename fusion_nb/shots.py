@@ -84,10 +84,7 @@ def paint(l: np.ndarray, ab: np.ndarray, bits: int = 8) -> np.ndarray:
 def guided_upsample_ab(ab: np.ndarray, small_l: np.ndarray, full_l: np.ndarray) -> np.ndarray:
     """Enlarge the colours of a small picture, with edges where the full-size L has them.
 
-    ab: float32 `h x w x 2`; small_l: `h x w`; full_l: `H x W` -> `H x W x 2`. The colours are
-    enlarged smoothly; then what L has gained in detail is added to them, as far as colour went
-    along with L around that place (the slope of a local line, as in He and Sun's guided filter,
-    which is drawn to zero where L is flat).
+    ab: float32 `h x w x 2`; small_l: `h x w`; full_l: `H x W` -> `H x W x 2`. The colours are enlarged smoothly. Then the detail that L gained is added, times the slope of colour over L around that place, as in He and Sun's guided filter. Where L is flat the slope is drawn to zero.
     """
     size = full_l.shape[::-1]
 
@@ -446,7 +443,7 @@ class FrameColorizer:
         return np.ascontiguousarray(ab), float(out.match_score), replace(state, lab=lab)
 
     def _steer(self, out: FrameOutput, exemplar: ExemplarPicture) -> Tensor:
-        """Lean the Lab towards propagation or matching, and to the match where that is trusted."""
+        """Shift the Lab towards propagation or matching, and to the match where that is trusted."""
         lab, lean = out.lab, 2 * self.config.propagation - 1
         if lean > 0:
             lab = torch.lerp(lab, out.flow_lab, lean * out.flow_confidence)
