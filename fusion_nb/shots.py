@@ -84,9 +84,10 @@ def paint(l: np.ndarray, ab: np.ndarray, bits: int = 8) -> np.ndarray:
 def guided_upsample_ab(ab: np.ndarray, small_l: np.ndarray, full_l: np.ndarray) -> np.ndarray:
     """Enlarge the colours of a small picture, with edges where the full-size L has them.
 
-    ab: float32 `h x w x 2`; small_l: `h x w`; full_l: `H x W` -> `H x W x 2`. The colours are enlarged smoothly. Then the detail that L gained is added, times the slope of
-    colour over L around that place, as in He and Sun's guided filter. Where L is flat the slope is
-    drawn to zero.
+    ab: float32 `h x w x 2`; small_l: `h x w`; full_l: `H x W` -> `H x W x 2`. The colours are
+    enlarged smoothly. Then the detail that L gained is added, times the slope of colour over L
+    around that place, as in He and Sun's guided filter. Where L is flat the slope is drawn to
+    zero.
     """
     size = full_l.shape[::-1]
 
