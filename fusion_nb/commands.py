@@ -117,24 +117,22 @@ fusion_colorize film.mp4 stills/ -o out.mp4 --compare side"""
 _AT = typer.Option(
     "--exemplar", metavar="TIME=FILE", help="from a time on, as 0:12=a.jpg; repeatable"
 )
+_OUTPUT = typer.Option("-o", "--output", help=".mp4, .mov, .mkv; or a folder")
+_PROPAGATION = typer.Option(
+    help="0 = always from the exemplar, 1 = always from the previous frame, "
+    "0.5 = let the network decide"
+)
+_TRUNCATED = typer.Option("--allow-truncated", help="take a file that was cut short")
 
 
 def _colorize(
     video: Annotated[Path, typer.Argument(help="a video, a folder of pictures, a folder of films")],
     exemplar: Annotated[Path | None, typer.Argument(help="a colour picture, or a folder")] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help=".mp4, .mov, .mkv; or a folder")
-    ] = ...,  # type: ignore[assignment]
+    output: Annotated[Path, _OUTPUT] = ...,  # type: ignore[assignment]
     at: Annotated[list[str] | None, _AT] = None,
     system: Annotated[str, typer.Option(help="tiny, base, or the folder of a checkpoint")] = "tiny",
     size: Annotated[int | None, typer.Option(help="longer side (tiny 448, base 640)")] = None,
-    propagation: Annotated[
-        float,
-        typer.Option(
-            help="0 = always from the exemplar, 1 = always from the previous frame, "
-            "0.5 = let the network decide"
-        ),
-    ] = 0.5,
+    propagation: Annotated[float, _PROPAGATION] = 0.5,
     saturation: Annotated[float, typer.Option(help="1: as found, 0: grey, 1.3: more")] = 1.0,
     trust_mask: Annotated[
         Path | None, typer.Option(help="a picture over the exemplar: white must be honoured")
@@ -143,9 +141,7 @@ def _colorize(
     quality: Annotated[int, typer.Option(min=0, max=51, help="h264's CRF, lower is better")] = 18,
     compare: Annotated[str | None, typer.Option(help="with the grey film: side or wipe")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
-    allow_truncated: Annotated[
-        bool, typer.Option("--allow-truncated", help="take a file that was cut short")
-    ] = False,
+    allow_truncated: Annotated[bool, _TRUNCATED] = False,
     fps: Annotated[float, typer.Option(help="of a folder of pictures")] = 25,
 ) -> int | None:
     """Colour a grey film after a colour picture; sound, times and metadata stay."""

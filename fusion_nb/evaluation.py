@@ -135,9 +135,8 @@ def evaluate(
             sums[name], weights[name] = sums[name] + value * weight, weights[name] + weight
     means = {name: value / weights[name] for name, value in sums.items()}
     pooled = 10 * np.log10(255**2 / max(means.pop("error"), 255**2 * 1e-10))
-    frames, psnr = weights["cdc"], means.pop("psnr")
-    row = {"frames": frames, "left_out": frames - weights["psnr"], "psnr": psnr}
-    return row | {"psnr_pooled": float(pooled)} | means
+    row = {"frames": weights["cdc"], "left_out": weights["cdc"] - weights["psnr"]}
+    return row | {"psnr": means.pop("psnr"), "psnr_pooled": float(pooled)} | means
 
 # %% ../nbs/evaluation.ipynb #05c314bc
 def format_table(rows: dict[str, dict[str, float]]) -> str:
@@ -169,11 +168,9 @@ def run_evaluate(
 ) -> None:
     """Do the work of `fusion_evaluate`: print a table, and write it as CSV where asked."""
     pairs, learned = _clip_pairs(pred, truth), LearnedMetrics()
-    given = None if exemplar is None else read_picture(exemplar)
-    rows = {
-        name: evaluate(ours, theirs, legacy_psnr, learned, given)
-        for name, ours, theirs in tqdm(pairs, unit="clip", leave=False)
-    }
+    given, rows = None if exemplar is None else read_picture(exemplar), {}
+    for name, ours, theirs in tqdm(pairs, unit="clip", leave=False):
+        rows[name] = evaluate(ours, theirs, legacy_psnr, learned, given)
     notes = [
         f"{name}: {row['left_out']:.0f} of {pluralize(int(row['frames']), 'frame')} "
         f"{'is' if row['left_out'] == 1 else 'are'} the exemplar: left out of PSNR and SSIM"

@@ -11,30 +11,16 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from micro_system import micro_config, write_micro_system
 from safetensors.torch import load_file
-from test_resume import write_micro_system
 
 from fusion_nb.runs import TrainConfig, last_checkpoint, read_metrics
 from fusion_nb.training import train
 
 
 def config(folder: Path, name: str, batch_size: int) -> TrainConfig:
-    return TrainConfig(
-        run_name=name,
-        runs_dir=str(folder),
-        init=str(folder / "micro"),
-        batch_size=batch_size,
-        steps=6,
-        clips_per_epoch=12,
-        frames=2,
-        crop_size=32,
-        validation_frames=2,
-        validation_size=32,
-        fusion_lr=1e-3,
-        match_lr=1e-3,
-        dropout=0.0,
-        cpu=True,
-    )
+    steps = dict(steps=6, clips_per_epoch=12, dropout=0.0)
+    return micro_config(folder, name, batch_size=batch_size, **steps)
 
 
 def run(folder: Path, name: str) -> tuple[list[dict], dict]:
@@ -46,16 +32,8 @@ def run(folder: Path, name: str) -> tuple[list[dict], dict]:
 def test_two_processes_take_the_steps_of_one_with_twice_the_batch(tmp_path):
     write_micro_system(tmp_path)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-    launch += [
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-    ]
+    launch += ["--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     launch += ["--main_process_port", "0", __file__, str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pair = subprocess.Popen(

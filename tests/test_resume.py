@@ -18,13 +18,10 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from micro_system import micro_config, write_micro_system
 
 from fusion_nb import runs
-from fusion_nb.exemplar import SwinTExCo, SwinTExCoConfig
-from fusion_nb.flow import DISFlow
-from fusion_nb.fusion import BlendFusion
 from fusion_nb.runs import TrainConfig, last_checkpoint, read_metrics
-from fusion_nb.system import FusionSystem
 from fusion_nb.training import Trainer, train, validation_clips
 
 KILLS = 21
@@ -33,37 +30,10 @@ STEP, VALIDATION, WRITE, OTHER = b"s", b"v", b"w", b"."
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-def micro_config(folder: Path, name: str, resume: bool = False) -> TrainConfig:
+def killed_config(folder: Path, name: str, resume: bool = False) -> TrainConfig:
     "A run of seconds: a validation every three steps, a checkpoint then and every two."
-    return TrainConfig(
-        run_name=name,
-        runs_dir=str(folder),
-        init=str(folder / "micro"),
-        resume=resume,
-        steps=60,
-        clips_per_epoch=6,
-        save_every=2,
-        batch_size=2,
-        frames=2,
-        crop_size=32,
-        validation_frames=2,
-        validation_size=32,
-        fusion_lr=1e-3,
-        match_lr=1e-3,
-        gan_start_epoch=2,
-        cpu=True,
-    )
-
-
-def write_micro_system(folder: Path) -> None:
-    "The smallest system with all the parts of a large one."
-    torch.manual_seed(0)
-    widths = SwinTExCoConfig(8, (1, 1, 1, 1), (1, 1, 2, 2), width=4, blocks=1)
-    fusion = BlendFusion(width=4, candidates=3)
-    system = FusionSystem(
-        "tiny", flow=DISFlow(), fusion_net=fusion, swintexco=SwinTExCo(widths), pretrained=False
-    )
-    system.save_pretrained(folder / "micro")
+    steps = dict(steps=60, clips_per_epoch=6, save_every=2, gan_start_epoch=2)
+    return micro_config(folder, name, resume=resume, **steps)
 
 
 def fork(job, *args) -> int:
@@ -132,19 +102,19 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_weights(tmp_path):
     now, rng = mmap.mmap(-1, 1), random.Random(seed := time.time_ns())
     print(f"seed {seed}")
     wait_for(fork(write_micro_system, tmp_path))
-    validation_clips(micro_config(tmp_path, "whole"))  # pictures that all children will need
-    wait_for(fork(train, micro_config(tmp_path, "whole")))
+    validation_clips(killed_config(tmp_path, "whole"))  # pictures that all children will need
+    wait_for(fork(train, killed_config(tmp_path, "whole")))
 
     hits, torn = Counter(), 0
     while hits.total() < KILLS:
         now[:1] = OTHER
         phase = (STEP, VALIDATION, WRITE)[hits.total() % 3]
-        child = fork(train_and_tell, micro_config(tmp_path, "shot", resume=True), now)
+        child = fork(train_and_tell, killed_config(tmp_path, "shot", resume=True), now)
         doing = shoot(child, now, phase, rng)
         assert doing is not None, f"the run was over after {hits.total()} kills: give it more steps"
         hits[doing] += 1
         torn += any((tmp_path / "shot" / "checkpoints").glob(".step_*"))
-    wait_for(fork(train, micro_config(tmp_path, "shot", resume=True)))
+    wait_for(fork(train, killed_config(tmp_path, "shot", resume=True)))
     print(f"{KILLS} kills: {dict(hits)}, {torn} in the middle of a write")
 
     for phase in (STEP, VALIDATION, WRITE):

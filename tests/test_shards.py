@@ -16,13 +16,12 @@ from threading import Thread
 
 import pytest
 import torch
-from test_resume import write_micro_system
+from micro_system import micro_config, write_micro_system
 from torch.utils.data import DataLoader
 
 from fusion_nb import datasets
 from fusion_nb.clips import InputError, write_picture
 from fusion_nb.datasets import ResumableDataset, ShardedClips, iter_batches, write_shards
-from fusion_nb.runs import TrainConfig
 from fusion_nb.synthetic import synthetic_clip
 from fusion_nb.training import Trainer, train
 
@@ -58,12 +57,8 @@ def run(folder: Path, log: str, resume: bool) -> None:
         return row
 
     ResumableDataset.__getitem__, Trainer.train_step = reading, stepping
-    config = dict(frames=2, crop_size=32, validation_frames=2, validation_size=32, cpu=True)
-    config |= dict(batch_size=BATCH, epochs=2, save_every=SAVED, init=str(folder / "micro"))
-    dataset = f"file://{folder / 'shards'}"
-    train(
-        TrainConfig(run_name="run", runs_dir=str(folder), dataset=dataset, resume=resume, **config)
-    )
+    settings = dict(batch_size=BATCH, epochs=2, save_every=SAVED, resume=resume)
+    train(micro_config(folder, "run", dataset=f"file://{folder / 'shards'}", **settings))
 
 
 def launch(folder: Path, log: str) -> subprocess.CompletedProcess:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_resume import micro_config, write_micro_system
+from micro_system import micro_config, write_micro_system
 from typer.testing import CliRunner
 
 from fusion_nb import runs
@@ -21,6 +21,8 @@ from fusion_nb.datasets import ClipFolder, open_clips
 from fusion_nb.runs import RunFolder, TrainConfig, last_checkpoint, read_metrics
 from fusion_nb.synthetic import synthetic_clip
 from fusion_nb.training import train
+
+SHORT = dict(steps=4, save_every=2, clips_per_epoch=6, gan_start_epoch=2)
 
 
 def write_clips(folder: Path, clips: int = 2, frames: int = 4) -> None:
@@ -123,7 +125,7 @@ def test_commands_take_both_spellings(tmp_path):
 def test_resumes_from_its_checkpoint_alone(tmp_path):
     """Without the files it began with, and without best/; a finished run adds no line."""
     write_micro_system(tmp_path)
-    config = replace(micro_config(tmp_path, "run"), steps=4)
+    config = micro_config(tmp_path, "run", **SHORT)
     train(config)
     shutil.rmtree(tmp_path / "micro")
     folder = tmp_path / "run"
@@ -159,7 +161,7 @@ def test_a_second_run_of_one_name_is_refused(tmp_path):
 
 def test_a_full_disk_is_one_line_and_the_run_resumes(tmp_path, monkeypatch):
     write_micro_system(tmp_path)
-    config = replace(micro_config(tmp_path, "run"), steps=4)
+    config = micro_config(tmp_path, "run", **SHORT)
     save, saves = runs.save_file, []
 
     def full(*args, **kwargs):
