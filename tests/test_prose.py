@@ -81,6 +81,13 @@ def test_length_of_sentences(source):
     assert sum(map(len, lines)) <= MAX_MEAN * len(lines)
 
 
+@pytest.mark.parametrize("source", [s for s in SOURCES if re.match(r"nbs/\d", s)])
+def test_summary_names_the_gain(source):
+    """A lesson says what it brought, measured, or that it brought nothing."""
+    summary = "\n".join(prose(source)).partition("## Summary")[2]
+    assert "**Gain over the lessons before:**" in summary
+
+
 def test_rules_find_what_they_should():
     assert STIFF.search("It decides whom to\ntrust.") and STIFF.search("It stays, for it is sure.")
     assert not STIFF.search("A network for the colours, for example.")
