@@ -402,12 +402,12 @@ class EndCheck:
 
     @property
     def seconds(self) -> float:
-        """From the first picture's start to the last one's end."""
+        """Return the time from the first picture's start to the last one's end."""
         n, length = self.stream.index, self.frames * self.step
         return self._end.get(n, length) - self._begin.get(n, 0.0)
 
     def _stated_end(self) -> float | None:
-        """When the pictures end, as the header says; None where it says nothing about them."""
+        """Return when the pictures end by the header; None where it says nothing of them."""
         begin = self._begin.get(self.stream.index, 0.0)
         if self.stream.duration:
             return begin + float(self.stream.duration * (self.stream.time_base or 1))

@@ -186,7 +186,7 @@ class ClipViews:
 
     @cached_property
     def curves(self) -> list[Curve]:
-        """PSNR of the prediction and the other clips, and SSIM of the prediction, by frame."""
+        """Return by frame the PSNR of all clips, and the SSIM of the prediction."""
         spare = iter(["#2f7fd0", "#e8912d", "#2aa876", "#a05bc0"] * len(self._clips))
         known = {"prediction": PREDICTION_COLOR, **CANDIDATE_COLORS}
         colors = {n: known.get(n) or next(spare) for n in self._clips if n != "truth"}

@@ -266,7 +266,7 @@ class MemFlowConfig:
 
     @property
     def correlations(self) -> int:
-        """Channels of a correlation look-up."""
+        """Return the number of channels of a correlation look-up."""
         return self.levels * (2 * self.radius + 1) ** 2
 
 # %% ../nbs/05_memflow.ipynb #a497493e

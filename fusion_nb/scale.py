@@ -226,21 +226,21 @@ class ArchiveEstimate:
 
     @property
     def machine_hours(self) -> float:
-        """Hours that one machine would take."""
+        """Return the hours that one machine would take."""
         return self.film_hours * self.fps * self.seconds_per_frame
 
     @property
     def hours(self) -> float:
-        """Hours until all is done, the films shared out evenly."""
+        """Return the hours until all is done, the films shared out evenly."""
         return self.machine_hours / self.machines
 
     @property
     def terabytes(self) -> float:
-        """Disk for the grey films and the colored ones."""
+        """Return the disk space for the grey films and the coloured ones."""
         return 2 * self.film_hours * self.gigabytes_per_hour / 1000
 
     def lost_hours(self, film_hours: float = 1.5) -> float:
-        """Work lost at most when a machine fails in a film that is begun again."""
+        """Return the work lost at most when a machine fails in a film that is begun again."""
         return film_hours * self.fps * self.seconds_per_frame
 
 # %% ../nbs/20_scale.ipynb #046421d6
