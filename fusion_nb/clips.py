@@ -59,10 +59,12 @@ def _reason(error: Exception) -> str:
     return text.splitlines()[0].strip().rstrip(".")
 
 # %% ../nbs/01_clips.ipynb #647d32f9
-@lru_cache(maxsize=1)
-def sample_photos() -> dict[str, np.ndarray]:
-    """Return the colour photos of scikit-image by name: RGB uint8 `H x W x 3`, read only."""
-    names = "astronaut chelsea coffee rocket retina immunohistochemistry"
+_PHOTOS = "astronaut chelsea coffee rocket retina immunohistochemistry"
+
+
+@lru_cache(maxsize=2)
+def sample_photos(names: str = _PHOTOS) -> dict[str, np.ndarray]:
+    """Return colour photos of scikit-image by name: RGB uint8 `H x W x 3`, read only."""
     photos = {name: np.array(getattr(skimage.data, name)()) for name in names.split()}
     for photo in photos.values():
         photo.setflags(write=False)

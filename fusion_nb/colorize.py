@@ -28,7 +28,7 @@ from torch import distributed, nn
 from tqdm.auto import tqdm
 
 from .clips import PICTURE_SUFFIXES, InputError, read_picture
-from .inference import WinogradConv2d, optimize_for_inference
+from .inference import WinogradConv2d, choose_device, optimize_for_inference
 from .shots import ColoredFrame, ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer, check_exemplar, find_exemplar_frames, lightness, paint
 from .shots import same_shape
@@ -37,12 +37,17 @@ from .video import MediaInfo, TimedFrame, VideoReader, VideoWriter
 from .video import codec_for, partial_path, probe
 
 # %% ../nbs/18_colorize.ipynb #cc7115e4
-def load_system(system: FusionSystem | str | Path | None = None) -> FusionSystem:
+def load_system(
+    system: FusionSystem | str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    engine: str = "torch",
+) -> FusionSystem:
     """Return a system as it is, a preset by its name (`tiny` if None), or a checkpoint's folder.
 
-    What is loaded goes to a GPU where there is one; under `accelerate launch` to that of this
-    process. On a processor that computes in bfloat16 the fusion net does so: for colouring, not for
-    training. Raises InputError.
+    device, dtype, engine: of what is loaded, see `optimize_for_inference`. auto: a GPU where there
+    is one, under `accelerate launch` that of this process; on a processor that computes in bfloat16
+    the fusion net does so, all else in float32. Raises InputError.
     """
     if isinstance(system, FusionSystem):  # one of the caller's own, or prepared before
         plain = any(WinogradConv2d.fits(m) and type(m) is nn.Conv2d for m in system.modules())
@@ -53,10 +58,13 @@ def load_system(system: FusionSystem | str | Path | None = None) -> FusionSystem
         loaded = FusionSystem(preset=name) if preset else FusionSystem.from_pretrained(name)
     except InputError as error:
         raise InputError(f"{error} (the presets are tiny and base)") from None
-    if torch.cuda.is_available():
-        loaded = loaded.to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
-    dtype = "float32" if torch.cuda.is_available() else "auto"
-    return optimize_for_inference(loaded, dtype, parts=("fusion",), inplace=True)
+    place = choose_device(device)
+    if place.type == "cuda" and place.index is None:
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    parts = ("fusion",) if dtype == "auto" else ("flow", "match", "fusion")
+    dtype = "float32" if dtype == "auto" and place.type == "cuda" else dtype
+    loaded = loaded.to(place)
+    return optimize_for_inference(loaded, dtype, engine=engine, parts=parts, inplace=True)
 
 # %% ../nbs/18_colorize.ipynb #2b2ab726
 def _gray_frames(frames: Iterable[np.ndarray], longest: int) -> Iterator[GrayFrame]:

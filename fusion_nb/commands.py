@@ -143,12 +143,16 @@ def _colorize(
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
     allow_truncated: Annotated[bool, _TRUNCATED] = False,
     fps: Annotated[float, typer.Option(help="of a folder of pictures")] = 25,
+    device: Annotated[str, typer.Option(help="auto: a GPU where there is one; cpu, cuda")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16")] = "auto",
+    engine: Annotated[str, typer.Option(help="torch; compile: for long films")] = "torch",
 ) -> int | None:
     """Colour a grey film after a colour picture; sound, times and metadata stay."""
     options = dict(locals())
-    from fusion_nb.colorize import run_colorize
+    from fusion_nb.colorize import load_system, run_colorize
 
-    return run_colorize(**options)
+    how = [options.pop(name) for name in ("system", "device", "dtype", "engine")]
+    return run_colorize(**options, system=load_system(*how))
 
 
 fusion_colorize = make_app(_colorize, _COLORIZE_EXAMPLES, "compute colour at a smaller --size")

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['CPU', 'DTYPES', 'Proposed', 'time_call', 'yardstick', 'motorcycle_lab', 'frame_parts', 'FrameCost', 'frame_costs',
-           'winograd_conv2d', 'WinogradConv2d', 'CachedWindowAttention', 'best_dtype', 'optimize_for_inference',
-           'recolor', 'LookAhead', 'process_memory', 'benchmark_system', 'peak_memory']
+           'winograd_conv2d', 'WinogradConv2d', 'CachedWindowAttention', 'best_dtype', 'choose_device',
+           'optimize_for_inference', 'recolor', 'LookAhead', 'process_memory', 'benchmark_system', 'peak_memory']
 
 # %% ../nbs/15_inference.ipynb #c9337644
 import copy
@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .clips import InputError, iter_video, resize_to_side, write_video
 from .color import lab_to_uint8, rgb_to_lab
 from .exemplar import EncodedExemplar, WarpNet
-from .flow import warp
+from .flow import best_device, warp
 from .fusion import Candidate, track_picture
 from .memflow import MemFlow
 from .synthetic import motorcycle_clip
@@ -299,7 +299,7 @@ def _compile_parts(system: FusionSystem) -> None:
     """Compile in place the networks that gain by it; needs a C++ compiler, or a GPU."""
     gpu = next(system.swintexco.parameters()).is_cuda
     if not gpu and not (shutil.which("g++") or shutil.which("clang++")):
-        raise InputError("compile: no C++ compiler found. Install g++, or leave compile out.")
+        raise InputError("engine compile: no C++ compiler found. Install g++, or use engine torch.")
     parts = [getattr(system.fusion_net, "net", system.fusion_net)]
     if isinstance(system.swintexco.nonlocal_net, WarpNet):
         parts.append(system.swintexco.nonlocal_net.layer)
@@ -319,34 +319,51 @@ def _choose_dtype(dtype: str, device: torch.device) -> str:
     return best_dtype(device) if dtype == "auto" else dtype
 
 
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; auto: a GPU where there is one. Raises InputError."""
+    try:
+        device = best_device() if name == "auto" else torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # PyTorch without CUDA asserts
+        raise InputError(f"device {name!r}: not available. Choose auto, cpu or cuda.") from None
+    return device
+
+
+def _quicken_layers(system: FusionSystem) -> None:
+    """Give layers of which there is a faster form this form, with the same weights."""
+    for layer in system.modules():
+        if WinogradConv2d.fits(layer):
+            layer.__class__ = WinogradConv2d
+        elif isinstance(layer, WindowMultiHeadAttention):
+            layer.__class__ = CachedWindowAttention
+
+
 def optimize_for_inference(
     system: FusionSystem,
     dtype: str = "auto",
     *,
-    compile: bool = False,
+    engine: str = "torch",
     channels_last: bool = False,
     parts: Iterable[str] = ("flow", "match", "fusion"),
     inplace: bool = False,
 ) -> FusionSystem:
     """Return a copy of the system (`inplace`: itself) in eval mode that colors faster.
 
-    dtype: float32, bfloat16, float16 (GPUs), or auto, the best here; `parts` get it. compile:
-    compile what gains by it (warms up at each new size). channels_last: layout of all weights.
-    The weights stay as they are, so the result can be saved. Raises InputError.
+    dtype: float32, bfloat16, float16 (GPUs), or auto, the best here; `parts` get it. engine: torch,
+    or compile, for what gains by it (it warms up at each new size). channels_last: layout of all
+    weights. The weights stay as they are, so the result can be saved. Raises InputError.
     """
+    if engine not in ("torch", "compile"):
+        raise InputError(f"engine {engine!r}: choose torch or compile")
     dtype = _choose_dtype(dtype, next(system.swintexco.parameters()).device)
     fast = (system if inplace else copy.deepcopy(system)).eval()
-    for layer in fast.modules():
-        if WinogradConv2d.fits(layer):
-            layer.__class__ = WinogradConv2d  # the same weights, another forward
-        elif isinstance(layer, WindowMultiHeadAttention):
-            layer.__class__ = CachedWindowAttention
+    _quicken_layers(fast)
     if channels_last:
         fast.to(memory_format=torch.channels_last)
     for part, calls in _network_calls(fast).items():
         for module, name in calls:
             _set_precision(module, name, DTYPES[dtype if part in parts else "float32"])
-    if compile:
+    if engine == "compile":
         _compile_parts(fast)
     return fast
 
@@ -532,7 +549,7 @@ def benchmark_system(preset: str, mode: str = "float32") -> FusionSystem:
     return optimize_for_inference(
         system,
         dtype,
-        compile="compile" in more,
+        engine="compile" if "compile" in more else "torch",
         channels_last="channels_last" in more,
         inplace=True,
     )

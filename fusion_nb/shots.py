@@ -199,9 +199,9 @@ def match_score_threshold(
 
     size: height and width at which three unrelated photos are compared with it.
     """
-    photos, scores = sample_photos(), []
-    for name in ("coffee", "chelsea", "astronaut"):
-        photo = cv2.resize(photos[name], size[::-1], interpolation=cv2.INTER_AREA)
+    scores = []
+    for photo in sample_photos("coffee chelsea astronaut").values():
+        photo = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
         l = torch.from_numpy(lightness(photo) / 50 - 1)[None, None]
         l = l.to(next(system.parameters()).device)
         l = resize_to_side(l, system.match_side)
