@@ -22,6 +22,7 @@ SETTINGS = {
     "html_theme": "furo",
     "html_title": "fusion_nb",
     "html_show_sourcelink": False,
+    "html_show_search_summary": False,  # without a server a page cannot fetch another
     "html_math_renderer": "mathml",
     "nb_execution_mode": "off",
     "nb_mime_priority_overrides": [("html", "application/vnd.jupyter.widget-view+json", None)],
