@@ -2,9 +2,8 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'NETWORKS', 'NETWORK_NAMES', 'read_checkpoint', 'strip_checkpoint', 'as_weights', 'read_weights',
-           'load_strict', 'find_checkpoint', 'load_memflow', 'local_swin_path', 'download_swin', 'load_swin_weights',
-           'load_colornet', 'load_swintexco', 'load_fusion_unet', 'describe_network', 'build_network', 'upgrade_config',
-           'upgrade_weights', 'load_networks']
+           'load_strict', 'find_checkpoint', 'load_memflow', 'load_colornet', 'load_swintexco', 'load_fusion_unet',
+           'describe_network', 'build_network', 'upgrade_config', 'upgrade_weights', 'load_networks']
 
 # %% ../nbs/09_checkpoints.ipynb #a3bd4468
 import importlib

@@ -2,12 +2,14 @@
 
 import ast
 import json
+import multiprocessing
 import os
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
+import coverage
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +19,12 @@ MAX_BYTES = 2_500_000  # of a stored lesson
 MAX_LINES = 30  # of an exported function
 MAX_CELLS = 25  # exported in a lesson
 LONG_LESSONS = {"16_video", "18_colorize"}
+# What most lessons import, which takes seconds: it is loaded once, and each lesson runs in a fork.
+LIBRARIES = "torch torchvision timm kornia accelerate cv2 av skimage.data skimage.metrics".split()
+LIBRARIES += ["matplotlib.pyplot", "ipywidgets", "anywidget", "nbdev.process", "execnb.shell"]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(LIBRARIES)
+MEASURE = "COVERAGE_PROCESS_CONFIG"  # where it is set, a process measures coverage
 
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 every_numbered_lesson = pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
@@ -32,25 +40,47 @@ def exported_cells(path: Path) -> list[str]:
     return [s for s in sources if s.startswith("#| export")]
 
 
-def run_lesson(path: Path, *flags: str, **environment: str) -> None:
-    command = [sys.executable, str(ROOT / "tools" / "run_lesson.py"), str(path), *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", **environment}
-    if "--package" not in flags:
-        environment.pop("COVERAGE_PROCESS_CONFIG", None)  # the other run measures: half the cost
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+def run_in_child(path: Path, flags: tuple[str, ...], environment: dict, log: Path) -> None:
+    """Run a lesson in this process, a fresh fork; what it prints goes to the file `log`."""
+    for stream in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    os.environ.update(environment)
+    sys.path.insert(0, str(ROOT))
+    measured = coverage.process_startup(force=True)
+    sys.argv = ["run_lesson.py", str(path), *flags]
+    try:
+        runpy.run_path(str(ROOT / "tools" / "run_lesson.py"), run_name="__main__")
+    finally:
+        sys.stdout.flush()
+        if measured:
+            measured.stop()
+            measured.save()
+
+
+def run_lesson(path: Path, log: Path, *flags: str, **environment: str) -> None:
+    """Run a lesson in a process of its own; only the run on the package measures coverage."""
+    config = os.environ.pop(MEASURE, None)
+    environment |= {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    if flags and config:
+        environment[MEASURE] = config
+    child = FORKS.Process(target=run_in_child, args=(path, flags, environment, log))
+    child.start()  # the first one starts the process that the others are forks of
+    os.environ.update({} if config is None else {MEASURE: config})
+    child.join()
+    assert child.exitcode == 0, log.read_text(errors="replace")[-6000:]
 
 
 @every_lesson
-def test_lesson(path):
-    run_lesson(path)
+def test_lesson(path, tmp_path):
+    run_lesson(path, tmp_path / "log")
 
 
 @every_lesson
-def test_lesson_on_package(path):
+def test_lesson_on_package(path, tmp_path):
     """With other seeds and shorter trainings: nothing leans on how one training happens to end."""
     shift = os.environ.get("LESSON_SEED_SHIFT", "1")
-    run_lesson(path, "--package", LESSON_SEED_SHIFT=shift, LESSON_SHORT="1")
+    short = {"LESSON_SEED_SHIFT": shift, "LESSON_SHORT": "1"}
+    run_lesson(path, tmp_path / "log", "--package", **short)
 
 
 @every_lesson
