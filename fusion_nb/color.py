@@ -119,7 +119,7 @@ def show_images(
     titles: for the first pictures or all. ncols: pictures in a row, all in one row if not given.
     height: of one picture, in inches.
     """
-    from matplotlib import pyplot as plt  # here, so that the library does not load it unasked
+    from matplotlib import pyplot as plt  # here, so that the library loads it only for pictures
 
     pictures = [_as_picture(x) for x in ([images] if getattr(images, "ndim", 4) < 4 else images)]
     names = [] if titles is None else list(titles)

@@ -345,9 +345,7 @@ class FilmJob:
             if path and self.output.exists() and path.exists() and self.output.samefile(path):
                 raise InputError(f"{self.output}: is also an input; give the output another name")
             if path and path.is_dir() and path.resolve() == self.output.resolve().parent:
-                raise InputError(
-                    f"{self.output}: lies in a folder that is read; give another folder"
-                )
+                raise InputError(f"{self.output}: is in a folder that is read; give another folder")
 
     def _probe(self) -> MediaInfo:
         info = probe(self.video, self.fps)
@@ -519,7 +517,7 @@ def colorize_folder(
             report = colorize_video(film, own[0] if own else exemplar, target, system, **options)
             for line in report.lines():
                 tqdm.write(f"{film}: {line}")
-        except Exception as error:  # whatever it is, the other films are still to be done
+        except Exception as error:  # in any case the other films are still to be done
             failures.append((film, str(error) or type(error).__name__))
     return failures
 

@@ -564,7 +564,7 @@ class FusionSystem(Colorizer, ModelHubMixin, library_name="fusion_nb", license="
         return folder
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        layout = torch.contiguous_format  # whatever layout the weights have now
+        layout = torch.contiguous_format  # for any layout that the weights have now
         state = {k: v.clone(memory_format=layout) for k, v in self.state_dict().items()}
         with atomic_write(save_directory / "model.safetensors") as part:
             save_file(state, part)

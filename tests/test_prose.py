@@ -48,6 +48,13 @@ def docstrings(code: str) -> Iterator[str]:
             yield ast.get_docstring(node) or ""
 
 
+def messages(code: str) -> Iterator[str]:
+    """Yield the strings of a module that have more than one word."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.value
+
+
 def prose(source: str) -> Iterator[str]:
     """Yield the texts of a page, or of a notebook's cells and docstrings."""
     text = (ROOT / source).read_text(encoding="utf-8")
@@ -72,6 +79,12 @@ def sentences(text: str) -> Iterator[list[str]]:
 def test_words(source):
     found = [m[0] for text in prose(source) for m in STIFF.finditer(text)]
     assert not found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fusion_nb").glob("*.py")), ids=lambda p: p.stem)
+def test_words_of_messages(path):
+    text = "\n".join(messages(path.read_text(encoding="utf-8")))
+    assert not [m[0] for m in STIFF.finditer(text)]
 
 
 @pytest.mark.parametrize("source", SOURCES)
