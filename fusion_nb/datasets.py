@@ -25,15 +25,8 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
-from fusion_nb.clips import (
-    PICTURE_SUFFIXES,
-    InputError,
-    atomic_directory,
-    existing_path,
-    frame_files,
-    read_picture,
-    resize_longest,
-)
+from .clips import PICTURE_SUFFIXES, InputError, atomic_directory, existing_path
+from .clips import frame_files, read_picture, resize_longest
 from .color import rgb_to_lab
 from .synthetic import ItemSeeds, random_recolor
 

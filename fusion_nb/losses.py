@@ -241,13 +241,8 @@ class ClipDiscriminator(nn.Module):
 
 # %% ../nbs/08_losses.ipynb #eecb5b45
 # The reference system's; it does not state the adversarial one.
-DEFAULT_WEIGHTS = {
-    "l1": 1.0,
-    "perceptual": 0.05,
-    "contextual": 0.015,
-    "temporal": 0.5,
-    "adversarial": 0.05,
-}
+DEFAULT_WEIGHTS = {"l1": 1.0, "perceptual": 0.05, "contextual": 0.015, "temporal": 0.5}
+DEFAULT_WEIGHTS |= {"adversarial": 0.05}
 
 
 def combine_losses(

@@ -127,30 +127,22 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "demo": {"match_lr": 1e-5, "fusion_lr": 1e-4} | _DEMO,
     "scratch demo": {"match_lr": 1e-3, "fusion_lr": 1e-3} | _DEMO,
 }
-_CHOICES = {
-    "fusion": ("auto", "simple", "unet"),
-    "flow": ("auto", "dis"),
-    "on_missing": ("error", "skip"),
-    "mixed_precision": ("no", "bf16", "fp16"),
-}
+_CHOICES = {"fusion": "auto simple unet", "flow": "auto dis", "on_missing": "error skip"}
+_CHOICES |= {"mixed_precision": "no bf16 fp16"}
 _AT_LEAST = dict.fromkeys("frames batch_size grad_accum bptt_frames epochs steps".split(), 1)
 _AT_LEAST |= dict.fromkeys("clips_per_epoch keep_checkpoints save_every validate_every".split(), 1)
 _AT_LEAST |= dict.fromkeys("log_every max_skips validation_frames".split(), 1)
 _AT_LEAST |= dict.fromkeys("num_workers patience warmup gan_start_epoch seed".split(), 0)
 _AT_LEAST |= dict.fromkeys("crop_size validation_size".split(), 32)
-_RANGES: dict[str, tuple[float, float]] = {
-    "match_lr": (0, 1),
-    "fusion_lr": (0, 1),
-    "weight_decay": (0, 1),
-    "dropout": (0, 0.99),
-}
-_RANGES |= {"synthetic_fraction": (0, 1), "ema_decay": (0, 0.99999)}
+_RANGES: dict[str, tuple[float, float]] = dict.fromkeys(
+    "match_lr fusion_lr weight_decay synthetic_fraction".split(), (0, 1)
+)
+_RANGES |= {"dropout": (0, 0.99), "ema_decay": (0, 0.99999)}
 _RANGES |= {"grad_clip": (1e-6, 1e6), "max_minutes": (1e-3, 1e6)}
 _WITHOUT = {  # a setting, and those that it would overrule
-    "init": "preset from_scratch memflow_ckpt swintexco_ckpt memflow_path swintexco_path".split()
-    + ["flow", "fusion"],
-    "from_scratch": ["swintexco_ckpt"],
-    "steps": ["epochs"],
+    "init": "preset from_scratch memflow_ckpt swintexco_ckpt memflow_path swintexco_path flow fusion",
+    "from_scratch": "swintexco_ckpt",
+    "steps": "epochs",
 }
 
 
@@ -158,8 +150,8 @@ def check_settings(config: TrainConfig) -> None:
     """Raise InputError for a setting that cannot be obeyed."""
     given = {f.name for f in fields(config) if getattr(config, f.name) != f.default}
     for name, allowed in _CHOICES.items():
-        if (value := getattr(config, name)) not in allowed:
-            raise InputError(f"--{name} {value}: choose one of {', '.join(allowed)}")
+        if (value := getattr(config, name)) not in allowed.split():
+            raise InputError(f"--{name} {value}: choose one of {', '.join(allowed.split())}")
     ranges = {name: (low, math.inf) for name, low in _AT_LEAST.items()} | _RANGES
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
@@ -167,7 +159,7 @@ def check_settings(config: TrainConfig) -> None:
             limit = f"at least {low}" if high == math.inf else f"from {low:g} to {high:g}"
             raise InputError(f"--{name} {value}: must be {limit}")
     for name, others in _WITHOUT.items():
-        if name in given and (both := given & set(others)):
+        if name in given and (both := given & set(others.split())):
             raise InputError(f"--{sorted(both)[0]}: --{name} rules it out. Leave one of them out.")
     if not config.dataset and (lost := given & {"imagenet", "on_missing", "synthetic_fraction"}):
         raise InputError(f"--{sorted(lost)[0]}: needs a --dataset")

@@ -22,18 +22,9 @@ from torch.utils.flop_counter import flop_registry
 
 from .clips import InputError, atomic_write, project_path
 from .color import lab_to_uint8, rgb_to_lab
-from fusion_nb.inference import (
-    DTYPES,
-    FrameCost,
-    benchmark_system,
-    frame_costs,
-    frame_parts,
-    motorcycle_lab,
-    optimize_for_inference,
-    peak_memory,
-    time_call,
-    yardstick,
-)
+from .inference import DTYPES, FrameCost, benchmark_system, frame_costs, frame_parts
+from .inference import motorcycle_lab, optimize_for_inference, peak_memory, time_call
+from .inference import yardstick
 from .metrics import psnr
 from .synthetic import demo_clip
 from .system import FusionSystem

@@ -18,15 +18,8 @@ import skimage.data
 import torch
 from torch.utils.data import Dataset
 
-from fusion_nb.clips import (
-    InputError,
-    existing_path,
-    frame_files,
-    project_path,
-    read_clip,
-    read_picture,
-    sample_photos,
-)
+from .clips import InputError, existing_path, frame_files, project_path, read_clip
+from .clips import read_picture, sample_photos
 from .color import rgb_to_lab
 
 # %% ../nbs/02_synthetic.ipynb #96a47f4e

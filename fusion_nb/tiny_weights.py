@@ -22,15 +22,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .checkpoints import load_strict, read_weights
-from fusion_nb.clips import (
-    InputError,
-    atomic_write,
-    frame_files,
-    read_clip,
-    read_picture,
-    resize_longest,
-    sample_photos,
-)
+from .clips import InputError, atomic_write, frame_files, read_clip, read_picture
+from .clips import resize_longest, sample_photos
 from .color import rgb_to_lab
 from .exemplar import EFFICIENTNET, SwinTExCo, SwinTExCoConfig, grid_size
 from .flow import DISFlow, warp

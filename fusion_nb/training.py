@@ -25,54 +25,19 @@ from tqdm.auto import tqdm
 
 # %% ../nbs/13_training.ipynb #b0ddcb25
 from .checkpoints import build_network
-from fusion_nb.clips import (
-    atomic_write,
-    read_clip,
-    resize_longest,
-    write_video,
-)
+from .clips import atomic_write, read_clip, resize_longest, write_video
 from .color import lab_to_rgb, lab_to_uint8, lightness_to_uint8, rgb_to_lab
-from fusion_nb.datasets import (
-    ResumableBatchSampler,
-    ResumableDataset,
-    _find_clips,
-    iter_batches,
-    mix_seed,
-    open_clips,
-    split_roots,
-)
+from .datasets import ResumableBatchSampler, ResumableDataset, _find_clips, iter_batches
+from .datasets import mix_seed, open_clips, split_roots
 from .flow import DISFlow
-from fusion_nb.fusion import (
-    CANDIDATE_COLORS,
-    FusionOutput,
-    FusionUNet,
-    SimpleFusionNet,
-    fusion_weights_to_rgb,
-)
-from fusion_nb.losses import (
-    ClipDiscriminator,
-    FusionLoss,
-    SwinFeatures,
-    discriminator_loss,
-)
+from .fusion import CANDIDATE_COLORS, FusionOutput, FusionUNet, SimpleFusionNet
+from .fusion import fusion_weights_to_rgb
+from .losses import ClipDiscriminator, FusionLoss, SwinFeatures, discriminator_loss
 from .metrics import cdc, psnr, ssim
-from fusion_nb.runs import (
-    Progress,
-    RunFolder,
-    RunLog,
-    TrainConfig,
-    average_gradients,
-    build_accelerator,
-    format_scores,
-    gather_faults,
-    last_checkpoint,
-    pack_state,
-    parse_loss_weights,
-    read_metrics,
-    run_origin,
-    suggest_fixes,
-    unpack_state,
-)
+from .runs import Progress, RunFolder, RunLog, TrainConfig, average_gradients
+from .runs import build_accelerator, format_scores, gather_faults, last_checkpoint
+from .runs import pack_state, parse_loss_weights, read_metrics, run_origin, suggest_fixes
+from .runs import unpack_state
 from .synthetic import SyntheticClips, motorcycle_clip
 from .system import FusionSystem, SystemOutput
 
