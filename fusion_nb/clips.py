@@ -7,6 +7,7 @@ __all__ = ['logger', 'PICTURE_SUFFIXES', 'InputError', 'project_path', 'existing
            'iter_video', 'frame_files', 'iter_clip', 'read_clip']
 
 # %% ../nbs/01_clips.ipynb #9ff2fc3e
+import errno
 import io
 import logging
 import os
@@ -164,10 +165,10 @@ def write_errors(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path}: cannot be written ({_reason(error)}); "
-            "choose a folder that has room and may be written to, and another name or size"
-        ) from None
+        remedy = "choose a folder that exists and may be written to, or another name or size"
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            remedy = "make room on the disk, or choose another folder"
+        raise InputError(f"{path}: cannot be written ({_reason(error)}); {remedy}") from None
 
 
 def _temporary_name(path: Path) -> Path:
@@ -435,6 +436,12 @@ class EndCheck:
         """Return the time from the first picture's start to the last one's end."""
         n, length = self.stream.index, self.frames * self.step
         return self._end.get(n, length) - self._begin.get(n, 0.0)
+
+    @property
+    def start(self) -> float:
+        """When the first picture or sound is shown, by the file's clock."""
+        heard = [self.stream.index, *(s.index for s in self.container.streams.audio)]
+        return min((self._begin[n] for n in heard if n in self._begin), default=0.0)
 
     def _stated_end(self) -> float | None:
         """Return when the pictures end by the header; None where it says nothing of them."""

@@ -9,9 +9,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from io import BytesIO
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from PIL import ExifTags, Image
 from .clips import EndCheck, InputError, Orientation, _flush, existing_path, frame_files
 from .clips import frame_rate, frame_to_rgb, open_video, read_picture, rgb_to_frame
 from .clips import write_errors
+from .tracks import FirstFrames, Timeline, Tracks, clock_time, copied_tags, copy_packet
+from .tracks import output_options, rescale
 
 # %% ../nbs/16_video.ipynb #289f7af0
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class MediaInfo:
     seconds: from the first frame's start to the last one's end. fields: "tff" or "bff" (top or
     bottom field first) where it is interlaced. bits: of a sample. pixel_aspect: width to height of
     a pixel. pictures: the files, where the film is a folder. missing: the seconds that the header
-    promises and the file does not hold.
+    promises and the file does not hold. origin: the seconds of the file's clock at which the film
+    begins. dts_delay: where the time stamps are those of decoding, by how many ticks they are late.
+    samples: the first packets of each track.
     """
 
     path: Path
@@ -49,6 +53,9 @@ class MediaInfo:
     pixel_aspect: Fraction = Fraction(1)
     pictures: tuple[Path, ...] = ()
     missing: float = 0.0
+    origin: Fraction = Fraction(0)
+    dts_delay: int | None = None
+    samples: dict[int, list[av.Packet]] = field(default_factory=dict, repr=False, compare=False)
 
 # %% ../nbs/16_video.ipynb #83f31667
 def _picture_size(path: Path) -> tuple[int, int]:
@@ -77,6 +84,24 @@ def _probe_folder(folder: Path, fps: Fraction) -> MediaInfo:
     return MediaInfo(folder, *size, fps, 1 / fps, len(files), seconds, pictures=tuple(files))
 
 # %% ../nbs/16_video.ipynb #4e9864bf
+def _describe(path: Path, video, end: EndCheck, frames: FirstFrames, samples) -> MediaInfo:
+    """Return what a walk through a video has found."""
+    if (frame := frames.first) is None:
+        raise InputError(f"{path}: holds no frame that can be decoded; copy it again")
+    try:
+        frame_to_rgb(frame)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    swap, aspect = Orientation.of_frame(frame).swap, frames.pixel_aspect()
+    width, height = (frame.width, frame.height)[:: -1 if swap else 1]
+    rate, delay, bits = frame_rate(video), frames.dts_delay(), frame.format.components[0].bits
+    counts, tick = (end.frames, end.seconds), video.time_base or 1 / rate
+    fields, aspect = "" if swap else frames.fields(), 1 / aspect if swap else aspect
+    lost, origin = end.missing_seconds(), Fraction(max(0.0, end.start) if delay is None else 0)
+    found: Any = fields, bits, aspect, (), lost, origin, delay, samples
+    return MediaInfo(path, width, height, rate, tick, *counts, *found)
+
+
 def probe(path, fps: float = 25) -> MediaInfo:
     """Describe a video file, or a folder of pictures shown `fps` a second. Raises InputError.
 
@@ -89,24 +114,18 @@ def probe(path, fps: float = 25) -> MediaInfo:
             raise InputError(f"fps {fps}: is no rate of frames; give a number above 0, up to 1000")
         return _probe_folder(path, Fraction(fps).limit_denominator(1001))
     with open_video(path) as (container, video):
-        video.thread_type = "SLICE"  # the first frame comes with its packet
-        end, frame = EndCheck(container, video), None
+        video.thread_type = "SLICE"  # a frame comes with its packet
+        end, frames, timeline = EndCheck(container, video), FirstFrames(video), Timeline(container)
+        samples: dict[int, list[av.Packet]] = {}
         with suppress(av.error.FFmpegError):  # what cannot be read is missing at the end
             for packet in container.demux():
+                timeline.place(packet)
                 end.add(packet)
-                if frame is None and packet.stream is video:
-                    with suppress(av.error.InvalidDataError):
-                        frame = next(iter(video.decode(packet)), None)
-        if frame is None:
-            raise InputError(f"{path}: holds no frame that can be decoded; copy it again")
-        swap, aspect = Orientation.of_frame(frame).swap, video.sample_aspect_ratio or Fraction(1)
-        bottom_first = video.codec_context.field_order in (3, 4)  # AV_FIELD_BB, AV_FIELD_TB
-        fields = ("bff" if bottom_first else "tff") if frame.interlaced_frame and not swap else ""
-        width, height = (frame.width, frame.height)[:: -1 if swap else 1]
-        rate, lost = frame_rate(video), end.missing_seconds()
-        bits, aspect = max(c.bits for c in frame.format.components), 1 / aspect if swap else aspect
-        counts, tick = (end.frames, end.seconds), video.time_base or 1 / rate
-    return MediaInfo(path, width, height, rate, tick, *counts, fields, bits, aspect, missing=lost)
+                if packet.stream is video:
+                    frames.add(packet)
+                elif packet.size and len(samples.setdefault(packet.stream_index, [])) < 8:
+                    samples[packet.stream_index].append(copy_packet(packet))
+        return _describe(path, video, end, frames, samples)
 
 # %% ../nbs/16_video.ipynb #76312b69
 class TimestampFixer:
@@ -136,19 +155,20 @@ class TimedFrame:
 class VideoReader:
     """Read a film: iterating gives each `TimedFrame`, and the packets of sound and subtitles between.
 
-    A context manager. tracks: the streams of the packets. damaged: the times, in seconds, of what
-    could not be decoded. Raises InputError.
+    A context manager. The film begins at 0. stream: that of the frames. tracks: all others.
+    damaged: the times, in seconds, of what could not be decoded. Raises InputError.
     """
 
     def __init__(self, info: MediaInfo):
         self.info, self.damaged = info, list[float]()
         self.container: Any = None
+        self.stream: Any = None
         self.tracks: list[Any] = []
         self._open, self._fix = ExitStack(), TimestampFixer(round(1 / info.fps / info.time_base))
         if not info.pictures:
-            self.container, self._video = self._open.enter_context(open_video(info.path))
-            self._video.thread_type = "SLICE"  # with frame threads, damage spreads to other frames
-            self.tracks = [s for s in self.container.streams if s.type in ("audio", "subtitle")]
+            self.container, self.stream = self._open.enter_context(open_video(info.path))
+            self.stream.thread_type = "SLICE"  # with frame threads, damage spreads to other frames
+            self.tracks = [s for s in self.container.streams if s.index != self.stream.index]
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -160,11 +180,13 @@ class VideoReader:
         if self.info.pictures:
             yield from (TimedFrame(read_picture(p), n, 1) for n, p in enumerate(self.info.pictures))
             return
+        timeline = Timeline(self.container, self.info.origin)
         try:
-            for packet in self.container.demux([self._video, *self.tracks]):
-                if packet.stream is self._video:
+            for packet in self.container.demux():
+                timeline.place(packet)
+                if packet.stream is self.stream:
                     yield from self._decode(packet)
-                elif packet.dts is not None:
+                elif packet.size:
                     yield packet
         except av.error.FFmpegError:  # the rest cannot be read; what the decoder holds still can
             self.damaged.append(float((self._fix.last or 0) * self.info.time_base))
@@ -173,16 +195,20 @@ class VideoReader:
     def _decode(self, packet: av.Packet | None) -> Iterator[TimedFrame]:
         frames: list[av.VideoFrame] = []
         try:
-            frames = self._video.decode(packet)
+            frames = self.stream.decode(packet)
         except av.error.FFmpegError:
             self.damaged.append(float((self._fix.last or 0) * self.info.time_base))
         for frame in frames:
-            info, pts = self.info, self._fix(frame.pts)
+            info, pts = self.info, frame.pts
+            if info.dts_delay is not None:
+                pts = None if frame.dts is None else frame.dts - info.dts_delay
+            pts = self._fix(pts)
             rgb = frame_to_rgb(frame, "rgb48le" if info.bits > 8 else "rgb24")
             if rgb.shape[:2] != (info.height, info.width):
+                at = clock_time(float(pts * info.time_base))
                 raise InputError(
-                    f"{info.path}: the frame at tick {pts} is {rgb.shape[1]}x{rgb.shape[0]}, the film "
-                    f"began with {info.width}x{info.height}; bring all frames to one size"
+                    f"{info.path}: the frame at {at} is {rgb.shape[1]}x{rgb.shape[0]}, the film began "
+                    f"with {info.width}x{info.height}; bring all frames to one size"
                 )
             yield TimedFrame(rgb, pts, frame.duration or self._fix.step)
 
@@ -208,168 +234,113 @@ def codec_for(path: Path, codec: str | None = None) -> str:
 
 def partial_path(path: Path) -> Path:
     """Return the name of an output while it is not complete: NAME.partial.mp4 for NAME.mp4."""
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
-
-# %% ../nbs/16_video.ipynb #5855e2ae
-_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-
-
-def _can_hold(format_name: str, track) -> bool:
-    """Return whether a container format takes this sound or subtitle as it is: we try."""
-    try:
-        with av.open(BytesIO(), "w", format=format_name) as trial:
-            trial.add_stream_from_template(track)
-            trial.start_encoding()
-        return True
-    except (av.error.FFmpegError, ValueError):
-        return False
-
-
-class _TrackWriter:
-    """Write one sound or subtitle stream: copied, or sound as AAC."""
-
-    def __init__(self, output, source, copied: bool):
-        if copied:
-            self.stream = output.add_stream_from_template(source)
-            if source.type == "audio" and "channels" in source.layout.name:
-                # An old header counts them and does not name them; mp4 wants the names.
-                self.stream.codec_context.layout = _LAYOUTS.get(source.channels, source.layout)
-        else:
-            rate = min(_AAC_RATES, key=lambda r: abs(r - (source.rate or 48000)))
-            self.stream = output.add_stream("aac", rate=rate)
-            self.stream.layout = "mono" if source.channels == 1 else "stereo"
-        # Matroska takes packets of equal times, the formats of mp4 do not.
-        self._step = 0 if output.format.name == "matroska" else 1
-        self.output, self.copied = output, copied
-        self._last: int | None = None
-        self.stream.metadata.update(source.metadata)
-        self.stream.disposition = source.disposition
-
-    def write(self, packet: av.Packet) -> None:
-        with suppress(av.error.InvalidDataError):  # a damaged piece of sound is left out
-            if not self.copied:
-                for frame in packet.decode():
-                    self.output.mux(self.stream.encode(frame))
-            elif self._last is None or (packet.dts or 0) >= self._last + self._step:
-                self._last, packet.stream = packet.dts, self.stream
-                self.output.mux(packet)
-
-    def close(self) -> None:
-        if not self.copied:
-            self.output.mux(self.stream.encode(None))
-
-
-class _Tracks:
-    """Write all sound and subtitles of a film, its tags and chapters."""
-
-    def __init__(self, output, reader: VideoReader, suffix: str):
-        self.notes: list[str] = []
-        self._tracks: dict[int, _TrackWriter] = {}
-        if reader.container is not None:
-            technical = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-            tags = reader.container.metadata.items()
-            output.metadata.update({k: v for k, v in tags if k.lower() not in technical})
-            output.set_chapters(reader.container.chapters())
-        for track in reader.tracks:
-            copied = _can_hold(output.format.name, track)
-            known = track.codec_context is not None  # after damage the codec may be a riddle
-            encoded = not copied and known and track.type == "audio"
-            if copied or encoded:
-                self._tracks[track.index] = _TrackWriter(output, track, copied)
-            if not copied:
-                fate = "was encoded again as AAC" if encoded else "was left out"
-                name = f"{track.type} {track.codec_context.name if known else 'of an unknown kind'}"
-                self.notes.append(f"{name} {fate}: {suffix} cannot hold it as it is, .mkv may")
-
-    def write(self, packet: av.Packet) -> None:
-        if packet.stream.index in self._tracks:
-            self._tracks[packet.stream.index].write(packet)
-
-    def close(self) -> None:
-        for track in self._tracks.values():
-            track.close()
+    room = 255 - len(os.fsencode(f".partial{path.suffix}.plan"))  # bytes of a file's name
+    stem = path.stem.encode(errors="surrogateescape")[:room].decode(errors="ignore")
+    return path.with_name(f"{stem}.partial{path.suffix}")
 
 # %% ../nbs/16_video.ipynb #24f6ea95
-def _converter(context, info: MediaInfo, in_fields: bool) -> Callable:
+def _converter(context, info: MediaInfo, fields: str) -> Callable:
     """Return a function from RGB `H x W x 3` to frames in the encoder's pixel format."""
-    if not in_fields:
+    lossless = not context.pix_fmt.startswith("yuv")
+    if not fields and not (lossless and info.pixel_aspect != 1):
         return lambda rgb: rgb_to_frame(rgb, context.pix_fmt)
     graph: Any = av.filter.Graph()
+    pixels = "rgb48le" if context.pix_fmt == "gbrp16le" else "rgb24"
     size = dict(width=context.width, height=context.height)
-    source = graph.add_buffer(**size, format="rgb24", time_base=info.time_base)
-    chain = [source, graph.add("setfield", info.fields)]
-    chain += [graph.add("scale", "interl=1:out_color_matrix=bt709:out_range=tv")]
+    chain = [graph.add_buffer(**size, format=pixels, time_base=info.time_base)]
+    if fields:
+        chain.append(graph.add("setfield", fields))
+    if not lossless:
+        chain.append(graph.add("scale", "interl=1:out_color_matrix=bt709:out_range=tv"))
+    chain.append(graph.add("setsar", str(info.pixel_aspect)))
     chain += [graph.add("format", context.pix_fmt), graph.add("buffersink")]
-    for a, b in zip(chain[:-1], chain[1:], strict=True):
+    for a, b in pairwise(chain):
         a.link_to(b)
     graph.configure()
 
     def convert(rgb: np.ndarray) -> av.VideoFrame:
-        graph.push(av.VideoFrame.from_ndarray(rgb, "rgb24"))
+        graph.push(av.VideoFrame.from_ndarray(rgb, pixels))
         return graph.pull()
 
     return convert
 
 
 def _video_encoder(output, info: MediaInfo, codec: str, quality: int, size: tuple[int, int]):
-    """Add the video stream to an output; return it, and whether it is written in fields."""
-    rate = info.fps.limit_denominator(1 << 16)
-    stream = output.add_stream({"h264": "libx264"}.get(codec, codec), rate=rate)
+    """Add the video stream to an output; return it, and the order of the fields that it keeps."""
+    rate, (width, height) = info.fps.limit_denominator(1 << 16), size
+    stream = output.add_stream("libx264" if codec == "h264" else codec, rate=rate)
     stream.width, stream.height = size
-    context = stream.codec_context
+    context, fields = stream.codec_context, "" if height % 2 else info.fields
     context.time_base = stream.time_base = info.time_base
-    context.sample_aspect_ratio = stream.sample_aspect_ratio = info.pixel_aspect
+    context.sample_aspect_ratio = info.pixel_aspect
+    if fields:
+        context.field_order = {"tff": 2, "bff": 3}[fields]  # AV_FIELD_TT, AV_FIELD_BB
+        context.flags |= av.codec.context.Flags.interlaced_dct
     if codec == "ffv1":
         context.pix_fmt = "gbrp16le" if info.bits > 8 else "bgr0"  # RGB itself
         context.gop_size = 1
-        return stream, False
-    context.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+        return stream, fields
+    halved = not height % (4 if fields else 2)  # each field has its own colour samples
+    context.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p" if halved else "yuv422p"
     context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
+    soon = "rc-lookahead=4:sync-lookahead=0:sliced-threads=1"  # few frames wait in the encoder
     stream.options = {"crf": str(quality), "preset": "veryfast", "bf": "0"}
-    in_fields = bool(info.fields) and context.pix_fmt == "yuv420p" and size[1] % 4 == 0
-    if in_fields:
-        context.flags |= av.codec.context.Flags.interlaced_dct
-        stream.options |= {"x264-params": f"{info.fields}=1"}
-    return stream, in_fields
+    stream.options |= {"x264-params": f"{soon}:{fields}=1" if fields else soon}
+    return stream, fields
 
 # %% ../nbs/16_video.ipynb #25c27ec1
 class VideoOutput:
     """Write a video file: frames that we encode, and all else that the film has as it is."""
 
     def __init__(self, path: Path, reader: VideoReader, codec: str, quality: int, size):
-        self.info = reader.info
-        self._durations: dict[int, int] = {}
-        # An mp4 can be played while it is loaded; its edit lists are as exact as the time stamps.
-        scale = str(min(self.info.time_base.denominator, 1 << 30))
-        options = {"movflags": "faststart", "movie_timescale": scale}
-        if path.suffix.lower() == ".mkv":  # sound may begin before 0: that must not shift all else
-            options = {"avoid_negative_ts": "disabled"}
+        self.info, suffix = reader.info, path.suffix.lower()
+        self._held: av.Packet | None = None
+        self._duration = 0
+        options = output_options("matroska" if suffix == ".mkv" else "mp4", self.info.time_base)
         self.container = av.open(f"file:{path}", "w", options=options)
-        self.stream, in_fields = _video_encoder(self.container, self.info, codec, quality, size)
+        self.stream, fields = _video_encoder(self.container, self.info, codec, quality, size)
+        if reader.stream is not None:
+            self.stream.metadata.update(copied_tags(reader.stream.metadata))
+            self.stream.disposition = reader.stream.disposition
         self.bits = 16 if self.stream.codec_context.pix_fmt == "gbrp16le" else 8
-        self._convert = _converter(self.stream.codec_context, self.info, in_fields)
-        self._tracks = _Tracks(self.container, reader, path.suffix)
+        self._convert = _converter(self.stream.codec_context, self.info, fields)
+        self._tracks = Tracks(self.container, reader, suffix)
         self.notes, self.copy = self._tracks.notes, self._tracks.write
+        if fields != self.info.fields:
+            self.notes.append(
+                "interlaced, which an odd number of lines cannot say: the flag is lost"
+            )
         self.container.start_encoding()
 
     def write(self, picture: TimedFrame) -> None:
         frame = self._convert(np.ascontiguousarray(picture.rgb))
         frame.pts, frame.time_base = picture.pts, self.info.time_base
-        self._durations[picture.pts] = picture.duration
+        self._duration = picture.duration
         self._mux(self.stream.encode(frame))
 
     def keep(self, packet: av.Packet, pts: int) -> None:
         packet.stream = self.stream
-        self.container.mux(packet)
+        rescale(packet, self.info.time_base)
+        packet.pts = packet.dts = pts
+        self._duration = packet.duration or 0
+        self._mux([packet])
 
-    def _mux(self, packets: list[av.Packet]) -> None:
-        for packet in packets:  # the muxer needs to know how long the last frame is shown
-            packet.duration = self._durations.pop(packet.pts or 0, packet.duration or 0)
-            self.container.mux(packet)
+    def _mux(self, packets: list[av.Packet | None]) -> None:
+        """Write all but the newest packet: how long that is shown, the next one says."""
+        for packet in packets:
+            if (ready := self._held) is not None:
+                if packet is not None:
+                    self._duration = (packet.pts or 0) - (ready.pts or 0)
+                ready.duration = self._duration
+                # Packets wait in the muxer for each other: what it refuses came from a track.
+                with self._tracks.tolerate(
+                    "a track", float((ready.pts or 0) * self.info.time_base)
+                ):
+                    self.container.mux(ready)
+            self._held = packet
 
     def close(self) -> None:
-        self._mux(self.stream.encode(None))
+        self._mux([*self.stream.encode(None), None])
         self._tracks.close()
         self.container.close()
 
@@ -385,7 +356,8 @@ class PngOutput:
         path.mkdir()
         self.path, self.info, self.count = path, reader.info, 0
         self.bits = 16 if reader.info.bits > 8 else 8
-        self.notes = ["sound is left out: a folder of pictures has none"] if reader.tracks else []
+        sound = any(track.type == "audio" for track in reader.tracks)
+        self.notes = ["sound is left out: a folder of pictures has none"] if sound else []
         self._times = open(path / "times.txt", "w")  # noqa: SIM115, closed in `close`
         print("# timestamp format v2", file=self._times)
 
@@ -397,7 +369,9 @@ class PngOutput:
         self._add(file.read_bytes(), pts)
 
     def _add(self, data: bytes, pts: int) -> None:
-        (self.path / f"{self.count:06d}.png").write_bytes(data)
+        hidden = self.path / ".part"  # a picture is there as a whole or not at all
+        hidden.write_bytes(data)
+        os.replace(hidden, self.path / f"{self.count:06d}.png")
         print(f"{float(pts * self.info.time_base * 1000):.6f}", file=self._times, flush=True)
         self.count += 1
 
@@ -405,6 +379,7 @@ class PngOutput:
         """Do nothing: there is no place for sound."""
 
     def close(self) -> None:
+        (self.path / ".part").unlink(missing_ok=True)
         self._times.close()
 
     abandon = close
@@ -430,14 +405,21 @@ class EarlierPart:
 
     def _packets(self) -> Iterator[av.Packet]:
         with open_video(self.path) as (container, video):
-            times = [p.pts or 0 for p in container.demux(video) if p.size]
+            times: list[int] = []
+            with suppress(av.error.FFmpegError):  # it may end in the middle of a packet
+                for packet in container.demux(video):
+                    if packet.is_corrupt:
+                        break
+                    times += [packet.pts or 0] * bool(packet.size)
             self.count = len(times)
             if times:
-                container.seek(max(times), backward=True, stream=video)
+                container.seek(times[-1], backward=True, stream=video)
                 for frame in container.decode(video):
                     self.last = frame.to_ndarray(format="rgb24")
+                    if frame.pts == times[-1]:
+                        break
         container, video = self._open.enter_context(open_video(self.path))
-        packets = (p for p in container.demux(video) if p.size)
+        packets = islice((p for p in container.demux(video) if p.size), self.count)
         if video.codec_context.name != "h264":
             return packets
         to_annex_b = BitStreamFilterContext("h264_mp4toannexb", video)
@@ -452,6 +434,16 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+def _count(path: Path) -> int:
+    """Return how many frames can be taken over from a part; 0 where there is none."""
+    try:
+        part = EarlierPart(path)
+    except (InputError, OSError):
+        return 0
+    part.close()
+    return part.count
+
+
 class PartialOutput:
     """Look after an output that is not complete yet: NAME.partial.mp4, and its plan next to it.
 
@@ -462,8 +454,9 @@ class PartialOutput:
     def __init__(self, path: Path, plan: str = "", resume: bool = False):
         self.path, self.part = path, partial_path(path)
         self._plan = self.part.with_name(f"{self.part.name}.plan")
-        self._aside = path.with_name(f"{path.stem}.earlier{path.suffix}")
+        self._aside = path.with_name(self.part.name.replace(".partial", ".earlier"))
         self.earlier: EarlierPart | None = None
+        self.notes: list[str] = []
         if path.is_dir() and (path.suffix or any(path.iterdir())):
             raise InputError(f"{path}: is a folder already; give another name")
         left = [p for p in (self.part, self._aside) if p.exists()]
@@ -485,14 +478,17 @@ class PartialOutput:
                 self._set_aside()
 
     def _set_aside(self) -> None:
-        """Move what an earlier run left out of the way, and open it."""
-        if self.part.exists() and not self._aside.exists():
-            os.replace(self.part, self._aside)
-        _remove(self.part)  # where both exist a resumed run was killed: its part is the shorter one
-        try:
-            self.earlier = EarlierPart(self._aside)
-        except InputError:  # it was killed before its file could be closed
+        """Move the longer of what earlier runs left out of the way, and open it."""
+        parts = {_count(path): path for path in (self._aside, self.part)}
+        if max(parts) == 0:
+            self.notes.append(f"{self.part}: nothing in it could be read, so all is done again")
             _remove(self._aside)
+        elif parts[max(parts)] == self.part:
+            _remove(self._aside)
+            os.replace(self.part, self._aside)
+        _remove(self.part)
+        if self._aside.exists():
+            self.earlier = EarlierPart(self._aside)
 
     def verify(self) -> None:
         """Raise InputError where the part, or its folder, was removed while writing."""
@@ -508,16 +504,14 @@ class PartialOutput:
         os.replace(self.part, self.path)
         self._settle(restore=False)
 
-    def keep(self, count: int) -> None:
-        """Keep the longer part after an interruption at `count` frames."""
-        self.verify()
-        self._settle(restore=self.earlier is not None and count < self.earlier.count)
-
-    def rollback(self) -> None:
-        """Delete what this run wrote, and put back what an earlier one left."""
+    def keep(self) -> bool:
+        """Keep the longest part after an interruption; return whether there is any."""
         with suppress(OSError):
-            _remove(self.part)
-            self._settle(restore=True)
+            made = _count(self.part)
+            if made == 0:
+                _remove(self.part)
+            self._settle(restore=self.earlier is not None and made < self.earlier.count)
+        return self.part.exists()
 
     def _settle(self, restore: bool) -> None:
         if self.earlier:
@@ -533,10 +527,10 @@ class VideoWriter:
     """Write frames with the times of a film, and its sound and metadata; a context manager.
 
     codec: see `codec_for`. quality: CRF of h264. size: width and height where they are not the
-    film's. plan, resume: see `PartialOutput`. After `Ctrl-C` the partial file stays and resume=True
-    continues it: `done` frames exist, `last` is the last, and `keep` is called for them in place of
-    `write`. After bad input or a failed write nothing is left. bits: of the RGB that is written.
-    notes: what could not be kept, one line each. Raises InputError.
+    film's. plan, resume: see `PartialOutput`. Whatever stops it, the partial file stays, plays, and
+    resume=True continues it: `done` frames exist, `last` is the last, and `keep` is called for them
+    in place of `write`. bits: of the RGB that is written. notes: what could not be kept, one line
+    each, complete at the end. Raises InputError.
     """
 
     def __init__(
@@ -555,9 +549,10 @@ class VideoWriter:
                 else:
                     self._output = VideoOutput(self._files.part, reader, codec, quality, size)
         except BaseException:
-            self._files.rollback()
+            self._files.keep()
             raise
         self.bits, self.notes, earlier = self._output.bits, self._output.notes, self._files.earlier
+        self.notes += self._files.notes
         self.done, self.last = (earlier.count, earlier.last) if earlier else (0, None)
         self._earlier: Iterator = earlier.items if earlier else iter(())
 
@@ -581,20 +576,25 @@ class VideoWriter:
         self.count += 1
 
     def copy(self, packet: av.Packet) -> None:
-        """Append a packet of the film's sound or subtitles."""
+        """Append a packet of one of the film's tracks."""
         with write_errors(self.path):
             self._output.copy(packet)
 
     def __exit__(self, kind, error, trace) -> None:
+        fault = error
         try:
-            if kind is not None and issubclass(kind, (InputError, OSError)):
-                raise error
             with write_errors(self.path):
                 if kind is None and self.count == 0:
                     raise InputError(f"{self.path}: not written, there was no frame to write")
                 self._output.close()
-                self._files.commit() if kind is None else self._files.keep(self.count)
-        except (InputError, OSError):
+                if kind is None:
+                    self._files.commit()
+                    return
+        except InputError as late:
+            fault = error or late
             self._output.abandon()
-            self._files.rollback()
-            raise
+        if self._files.keep() and isinstance(fault, (InputError, OSError)):
+            done = f"{self._files.part} holds what was done; --resume continues from there"
+            raise InputError(f"{fault}. {done}") from None
+        if error is None:
+            raise fault

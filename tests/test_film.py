@@ -21,7 +21,7 @@ import pytest
 
 from fusion_nb.clips import InputError, write_picture
 from fusion_nb.colorize import colorize_video, load_system
-from fusion_nb.video import TimedFrame, VideoReader, probe
+from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,6 +33,15 @@ def frames(count: int, width: int, height: int) -> list[np.ndarray]:
     ground = cv2.resize(coarse, (width + 2 * count, height + count), interpolation=cv2.INTER_CUBIC)
     views = range(count)
     return [np.ascontiguousarray(ground[i : i + height, 2 * i : 2 * i + width]) for i in views]
+
+
+def in_fields(frame: av.VideoFrame, order: str) -> av.VideoFrame:
+    """The frame, marked as interlaced."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(frame.width, frame.height, frame.format.name, Fraction(1, 25))
+    graph.link_nodes(source, graph.add("setfield", order), graph.add("buffersink")).configure()
+    graph.push(frame)
+    return graph.pull()
 
 
 def make(
@@ -53,6 +62,8 @@ def make(
         heard = 0
         for number, picture in enumerate(frames(count, *size)):
             frame = av.VideoFrame.from_ndarray(picture).reformat(format=pixels)
+            if "fields" in how:
+                frame = in_fields(frame, how["fields"])
             frame.pts = how["times"][number] if "times" in how else number
             frame.time_base = Fraction(1, 25)
             file.mux(video.encode(frame))
@@ -99,16 +110,21 @@ def still(tmp_path_factory) -> Path:
 
 
 def colour_or_one_line(film: Path, target: Path, system, still: Path, **how) -> str:
-    """Colour a film: "ok" if all its frames are there, "error" if there is one line and no file."""
+    """Colour a film: "ok" if all its frames are there, "error" if there is one line.
+
+    What an error leaves is nothing, or a part that plays and that the line speaks of.
+    """
     try:
         report = colorize_video(film, still, target, system, size=32, progress=False, **how)
     except InputError as error:
         assert "\n" not in str(error).replace(str(film), ""), error
         assert not target.exists(), f"{film}: an error, and a file that looks whole"
+        part = partial_path(target)
+        assert part.exists() == ("--resume" in str(error)), error
+        assert not part.exists() or decoded(part), f"{part} does not play"
         return "error"
-    finally:
-        left = [p.name for p in target.parent.glob("*") if ".partial" in p.name]
-        assert not left, f"{film}: left {left}"
+    left = [p.name for p in target.parent.glob(f"{target.stem}.*") if ".partial" in p.name]
+    assert not left, f"{film}: left {left}"
     made = decoded(target)
     assert made is not None and len(made) == report.frames > 0, film
     truth = decoded(film)
@@ -184,17 +200,22 @@ def test_strange_films(tmp_path, system, still, kind):
     suffix = ".mkv" if STRANGE[kind].get("codec") == "ffv1" else ".mp4"
     film = make(tmp_path / f"film{suffix}", **STRANGE[kind])
     assert colour_or_one_line(film, tmp_path / "out.mp4", system, still) == "ok"
-    times = [[t for *_, t in decoded(path)] for path in (film, tmp_path / "out.mp4")]
-    np.testing.assert_allclose(*times, atol=6e-4)  # Matroska counts in milliseconds
+    times = [np.array([t for *_, t in decoded(path)]) for path in (film, tmp_path / "out.mp4")]
+    np.testing.assert_allclose(times[0] - times[0][0], times[1], atol=6e-4)  # begins at 0
 
 
 def test_fields_and_depth_stay(tmp_path, system, still):
-    for fields in ("tff", "bff"):
-        encoder = {"x264-params": f"{fields}=1", "flags": "+ildct"}
-        film = make(tmp_path / f"{fields}.mp4", encoder=encoder, size=(96, 64))
-        assert probe(film).fields == fields
-        colorize_video(film, still, tmp_path / "out.mp4", system, size=32, progress=False)
-        assert probe(tmp_path / "out.mp4").fields == fields
+    for fields, size, name in (
+        ("tff", (96, 64), "out.mp4"),
+        ("bff", (96, 54), "out.mov"),  # the fields have 27 lines, as those of 486 have 243
+        ("bff", (96, 64), "out.mkv"),
+    ):
+        encoder, target = {"x264-params": f"{fields}=1", "flags": "+ildct"}, tmp_path / name
+        how = dict(pixels="yuv422p", encoder=encoder, size=size, fields=fields)
+        film = make(tmp_path / f"{fields}.mp4", **how)
+        codec = "ffv1" if name == "out.mkv" else None
+        colorize_video(film, still, target, system, size=32, codec=codec, progress=False)
+        assert probe(film).fields == probe(target).fields == fields
     deep = make(tmp_path / "deep.mkv", codec="ffv1", pixels="gray16le")
     target, how = tmp_path / "deep.out.mkv", dict(codec="ffv1", size=32, progress=False)
     colorize_video(deep, still, target, system, **how)
@@ -223,19 +244,65 @@ def test_folder_removed_while_writing(tmp_path, system, still):
 
 
 def test_full_disk(tmp_path, system, still):
-    """A limit on the size of files says no as a full disk does."""
-    film = make(tmp_path / "film.mp4", count=40, size=(320, 240))
+    """A limit on the size of files says no as a full disk does; what was done is kept."""
+    film = make(tmp_path / "film.mp4", count=40, size=(320, 240), sound="aac")
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    how = dict(size=32, progress=False)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, old[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40000, old[1]))
         for name in ("out.mp4", "out.mkv", "out"):
-            with pytest.raises(InputError, match="cannot be written"):
-                colorize_video(film, still, tmp_path / name, system, size=32, progress=False)
+            with pytest.raises(InputError, match="cannot be written.*make room"):
+                colorize_video(film, still, tmp_path / name, system, **how)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, heard)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["film.mp4"]
+    assert not (tmp_path / "out").exists()
+    for name in ("out.mp4", "out.mkv"):
+        assert 0 < len(decoded(partial_path(tmp_path / name))) < 40
+        report = colorize_video(film, still, tmp_path / name, system, resume=True, **how)
+        assert report.kept > 0 and len(decoded(tmp_path / name)) == 40
+
+
+def rewrite(film: Path, target: Path, pause: float = 0, **how) -> tuple[list[str], int]:
+    """Send a film through reader and writer; the notes, and how many frames were taken over."""
+    with VideoReader(probe(film)) as reader, VideoWriter(target, reader, **how) as writer:
+        for item in reader:
+            if not isinstance(item, TimedFrame):
+                writer.copy(item)
+            elif writer.count < writer.done:
+                writer.keep(item.pts)
+            else:
+                time.sleep(pause)
+                writer.write(item)
+    return writer.notes, writer.done
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_kill_and_resume(tmp_path, name):
+    """SIGKILL at random moments: the work goes on from what is on the disk."""
+    rng, taken = random.Random(5), [0]
+    film = make(tmp_path / "film.mp4", count=100, size=(96, 64), sound="aac")
+    whole, target = tmp_path / f"whole_{name}", tmp_path / name
+    rewrite(film, whole)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    paths = f"Path({str(film)!r}), Path({str(target)!r})"
+    code = f"from test_film import Path, rewrite; rewrite({paths}, 0.02, resume=True)"
+    for _ in range(3):
+        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT / "tests", env=environment)
+        before = time.time()
+        while time.time() < before + 60:  # until it has gone on
+            time.sleep(rng.uniform(0.1, 0.4))
+            on_disk = decoded(partial_path(target)) if partial_path(target).exists() else None
+            if len(on_disk or ()) > taken[-1]:
+                break
+        child.kill()
+        assert child.wait() == -signal.SIGKILL, "it was over before it could be killed"
+        taken.append(len(decoded(partial_path(target))))
+    assert taken == sorted(set(taken)), taken
+    _, done = rewrite(film, target, resume=True)
+    assert done == taken[-1] and decoded(target) == decoded(whole)
+    assert not [p for p in tmp_path.iterdir() if "partial" in p.name or "earlier" in p.name]
 
 
 def start(*words: object) -> subprocess.Popen:
