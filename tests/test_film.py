@@ -38,7 +38,8 @@ def frames(count: int, width: int, height: int) -> list[np.ndarray]:
 def in_fields(frame: av.VideoFrame, order: str) -> av.VideoFrame:
     """The frame, marked as interlaced."""
     graph = av.filter.Graph()
-    source = graph.add_buffer(frame.width, frame.height, frame.format.name, Fraction(1, 25))
+    size = dict(width=frame.width, height=frame.height)
+    source = graph.add_buffer(**size, format=frame.format.name, time_base=Fraction(1, 25))
     graph.link_nodes(source, graph.add("setfield", order), graph.add("buffersink")).configure()
     graph.push(frame)
     return graph.pull()
