@@ -32,7 +32,13 @@ def _linear_table(depth: int) -> np.ndarray:
     return np.where(x > 0.04045, ((x + 0.055) / 1.055) ** 2.4, x / 12.92).astype(np.float32)
 
 
+def _cie_lightness(y: np.ndarray) -> np.ndarray:
+    """Return CIE L, from 0 to 100, of a luminance from 0 to 1."""
+    return np.where(y > 0.008856, 116 * np.cbrt(y) - 16, 903.2963 * y).astype(np.float32)
+
+
 _LINEAR = {np.dtype(np.uint8): _linear_table(8), np.dtype(np.uint16): _linear_table(16)}
+_LIGHTNESS = {kind: _cie_lightness(table) for kind, table in _LINEAR.items()}
 _LUMINANCE = np.array([[0.212671, 0.715160, 0.072169]], np.float32)
 
 
@@ -41,9 +47,11 @@ def lightness(picture: np.ndarray) -> np.ndarray:
 
     picture: uint8 or uint16, `H x W x 3` or grey `H x W`.
     """
-    light = _LINEAR[picture.dtype][picture]
-    y = light if light.ndim == 2 else cv2.transform(light, _LUMINANCE)
-    return np.where(y > 0.008856, 116 * np.cbrt(y) - 16, 903.2963 * y).astype(np.float32)
+    if picture.ndim == 3 and all(np.array_equal(picture[..., 0], picture[..., i]) for i in (1, 2)):
+        picture = picture[..., 0]  # grey: one look at a table
+    if picture.ndim == 2:
+        return _LIGHTNESS[picture.dtype][picture]
+    return _cie_lightness(cv2.transform(_LINEAR[picture.dtype][picture], _LUMINANCE))
 
 # %% ../nbs/17_shots.ipynb #b5822c90
 def _lab_to_rgb(l: np.ndarray, ab: np.ndarray) -> np.ndarray:
