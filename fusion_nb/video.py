@@ -527,7 +527,7 @@ class VideoWriter:
     """Write frames with the times of a film, and its sound and metadata; a context manager.
 
     codec: see `codec_for`. quality: CRF of h264. size: width and height where they are not the
-    film's. plan, resume: see `PartialOutput`. Whatever stops it, the partial file stays, plays, and
+    film's. plan, resume: see `PartialOutput`. When it is stopped, the partial file stays, plays, and
     resume=True continues it: `done` frames exist, `last` is the last, and `keep` is called for them
     in place of `write`. bits: of the RGB that is written. notes: what could not be kept, one line
     each, complete at the end. Raises InputError.

@@ -120,6 +120,18 @@ def test_exported_cells_are_short(path):
     assert not [s for s in exported if "@patch" in s]
 
 
+@every_numbered_lesson
+def test_something_to_see(path):
+    """At most two exported cells in a row, imports aside, without a demonstration."""
+    in_a_row = 0
+    for cell in cells_of(path):
+        if cell["cell_type"] == "code":
+            exported = cell["source"].startswith("#| export")
+            defines = re.search(r"^(def|class|@)", cell["source"], re.M)
+            in_a_row = in_a_row + bool(defines) if exported else 0
+            assert in_a_row <= 2, cell["source"][:100]
+
+
 @every_lesson
 def test_imports_stand_alone(path):
     """A cell that imports does nothing else: the documentation step runs such cells by themselves."""
