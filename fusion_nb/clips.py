@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 import skimage.data
 import torch.nn.functional as F
+from av.format import Flags
 from av.video.reformatter import Interpolation
 from PIL import Image, ImageCms, ImageOps
 from safetensors import SafetensorError
@@ -390,7 +391,13 @@ def frame_to_rgb(frame: av.VideoFrame, pixel_format: str = "rgb24") -> np.ndarra
     pixel_format: "rgb24" for uint8, "rgb48le" for uint16.
     """
     how = int(Interpolation.BICUBIC | _ACCURATE)
-    rgb = frame.reformat(format=pixel_format, interpolation=how).to_ndarray()
+    try:
+        rgb = frame.reformat(format=pixel_format, interpolation=how).to_ndarray()
+    except (av.error.FFmpegError, ValueError):  # ICtCp, YCgCo, ...
+        raise InputError(
+            f"its colours cannot be converted ({frame.format.name}, matrix {frame.colorspace} of "
+            "ITU-T H.273); convert the film to BT.709"
+        ) from None
     return Orientation.of_frame(frame)(rgb)
 
 # %% ../nbs/01_clips.ipynb #f663ffbc
@@ -406,6 +413,7 @@ class EndCheck:
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
         self.container, self.stream = container, stream
         self.step = float(1 / frame_rate(stream))
+        self._is_vague = container.format.name == "asf"  # the length counts a start-up time as well
         self.frames, self.torn = 0, False
         self._begin: dict[int, float] = {}  # of each stream, in seconds
         self._end: dict[int, float] = {}
@@ -439,14 +447,16 @@ class EndCheck:
 
     @property
     def start(self) -> float:
-        """When the first picture or sound is shown, by the file's clock."""
+        """Return when the first picture or sound is shown, by the file's clock."""
         heard = [self.stream.index, *(s.index for s in self.container.streams.audio)]
-        return min((self._begin[n] for n in heard if n in self._begin), default=0.0)
+        start = min((self._begin[n] for n in heard if n in self._begin), default=0.0)
+        # A clock that wraps begins below 0; in other files what is below 0 is hidden.
+        return start if self.container.format.flags & Flags.ts_discont.value else max(0.0, start)
 
     def _stated_end(self) -> float | None:
         """Return when the pictures end by the header; None where it says nothing of them."""
         begin = self._begin.get(self.stream.index, 0.0)
-        if self.stream.duration:
+        if self.stream.duration and not self._is_vague:
             return begin + float(self.stream.duration * (self.stream.time_base or 1))
         text = self.stream.metadata.get("DURATION", "")  # Matroska
         tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", text)
@@ -470,6 +480,7 @@ class EndCheck:
         # Where frames last differently long, the last one may be long without saying so.
         regular = self._longest < 1.5 * self.step
         sound = 0.05 if self.container.streams.audio else 0.0  # it may begin a little early
+        sound = 0.5 if self._is_vague else sound
         return self.torn or missing > (0.5 * self.step if regular else self._longest) + sound
 
 # %% ../nbs/01_clips.ipynb #d7611b3d
@@ -508,7 +519,11 @@ def iter_video(
         if max_frames is not None and count >= start + max_frames:
             return
         if count >= start:
-            yield frame_to_rgb(frame)
+            try:
+                rgb = frame_to_rgb(frame)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+            yield rgb
 
 # %% ../nbs/01_clips.ipynb #25373407
 def frame_files(folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from .clips import EndCheck, InputError, Orientation, _flush, existing_path, fra
 from .clips import frame_rate, frame_to_rgb, open_video, read_picture, rgb_to_frame
 from .clips import write_errors
 from .tracks import FirstFrames, Timeline, Tracks, clock_time, copied_tags, copy_packet
-from .tracks import output_options, rescale
+from .tracks import output_options, rescale, set_pixel_aspect
 
 # %% ../nbs/16_video.ipynb #289f7af0
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _describe(path: Path, video, end: EndCheck, frames: FirstFrames, samples) ->
     rate, delay, bits = frame_rate(video), frames.dts_delay(), frame.format.components[0].bits
     counts, tick = (end.frames, end.seconds), video.time_base or 1 / rate
     fields, aspect = "" if swap else frames.fields(), 1 / aspect if swap else aspect
-    lost, origin = end.missing_seconds(), Fraction(max(0.0, end.start) if delay is None else 0)
+    lost, origin = end.missing_seconds(), Fraction(end.start if delay is None else 0)
     found: Any = fields, bits, aspect, (), lost, origin, delay, samples
     return MediaInfo(path, width, height, rate, tick, *counts, *found)
 
@@ -241,18 +241,15 @@ def partial_path(path: Path) -> Path:
 # %% ../nbs/16_video.ipynb #24f6ea95
 def _converter(context, info: MediaInfo, fields: str) -> Callable:
     """Return a function from RGB `H x W x 3` to frames in the encoder's pixel format."""
-    lossless = not context.pix_fmt.startswith("yuv")
-    if not fields and not (lossless and info.pixel_aspect != 1):
+    if not fields:
         return lambda rgb: rgb_to_frame(rgb, context.pix_fmt)
     graph: Any = av.filter.Graph()
     pixels = "rgb48le" if context.pix_fmt == "gbrp16le" else "rgb24"
     size = dict(width=context.width, height=context.height)
     chain = [graph.add_buffer(**size, format=pixels, time_base=info.time_base)]
-    if fields:
-        chain.append(graph.add("setfield", fields))
-    if not lossless:
+    chain.append(graph.add("setfield", fields))
+    if context.pix_fmt.startswith("yuv"):
         chain.append(graph.add("scale", "interl=1:out_color_matrix=bt709:out_range=tv"))
-    chain.append(graph.add("setsar", str(info.pixel_aspect)))
     chain += [graph.add("format", context.pix_fmt), graph.add("buffersink")]
     for a, b in pairwise(chain):
         a.link_to(b)
@@ -278,7 +275,7 @@ def _video_encoder(output, info: MediaInfo, codec: str, quality: int, size: tupl
         context.flags |= av.codec.context.Flags.interlaced_dct
     if codec == "ffv1":
         context.pix_fmt = "gbrp16le" if info.bits > 8 else "bgr0"  # RGB itself
-        context.gop_size = 1
+        context.gop_size = context.color_primaries = context.color_trc = 1
         return stream, fields
     halved = not height % (4 if fields else 2)  # each field has its own colour samples
     context.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p" if halved else "yuv422p"
@@ -293,7 +290,8 @@ class VideoOutput:
     """Write a video file: frames that we encode, and all else that the film has as it is."""
 
     def __init__(self, path: Path, reader: VideoReader, codec: str, quality: int, size):
-        self.info, suffix = reader.info, path.suffix.lower()
+        self._path, self._size, suffix = path, size, path.suffix.lower()
+        self.info = reader.info
         self._held: av.Packet | None = None
         self._duration = 0
         options = output_options("matroska" if suffix == ".mkv" else "mp4", self.info.time_base)
@@ -343,6 +341,8 @@ class VideoOutput:
         self._mux([*self.stream.encode(None), None])
         self._tracks.close()
         self.container.close()
+        if self.stream.name == "ffv1" and self.info.pixel_aspect != 1:
+            set_pixel_aspect(self._path, self._size, self.info.pixel_aspect)
 
     def abandon(self) -> None:
         with suppress(av.error.FFmpegError, OSError):

@@ -24,6 +24,7 @@ from fusion_nb.colorize import colorize_video, load_system
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
 
 ROOT = Path(__file__).resolve().parent.parent
+FILMS = ROOT / "tests" / "films"
 
 
 def frames(count: int, width: int, height: int) -> list[np.ndarray]:
@@ -57,9 +58,9 @@ def make(
         if "turn" in how:
             video.set_display_rotation(how["turn"])
         if sound:
-            rate = 48000 if sound == "libopus" else 44100
+            rate = 48000 if sound in ("libopus", "mp2") else 44100
             track = file.add_stream(sound, rate=rate)
-            track.layout = "stereo"
+            track.layout, track.bit_rate = "stereo", 128000
         heard = 0
         for number, picture in enumerate(frames(count, *size)):
             frame = av.VideoFrame.from_ndarray(picture).reformat(format=pixels)
@@ -277,6 +278,68 @@ def rewrite(film: Path, target: Path, pause: float = 0, **how) -> tuple[list[str
                 time.sleep(pause)
                 writer.write(item)
     return writer.notes, writer.done
+
+
+def sounds(path: Path) -> list[bytes]:
+    with av.open(str(path)) as file:
+        return [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+
+
+BROADCAST = dict(codec="mpeg2video", sound="mp2", encoder={"bf": "2"})
+CLOCKS = {
+    "late.ts": (BROADCAST, [45000]),
+    "joined.ts": (BROADCAST, [7, 7, 45000]),
+    "wrapped.ts": (BROADCAST, [2**33 / 90000 - 1.6]),  # 33 bits, and the muxer adds 1.4 s
+    "joined.vob": (BROADCAST, [3, 3]),
+    "camera.mts": (dict(sound="ac3"), [0]),
+    "a.wmv": (dict(codec="wmv2", sound="wmav2"), [0]),
+    "b.flv": (dict(sound="aac"), [0]),
+    "b.avi": (dict(sound="libmp3lame"), [0]),  # B-frames in AVI
+}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_one_clock(tmp_path, name):
+    """A film begins at 0, and neither jumps nor loses what comes after the clock's jump."""
+    how, starts = CLOCKS[name]
+    film, target = tmp_path / name, tmp_path / "out.mp4"
+    parts = [
+        make(tmp_path / f"{number}_{name}", muxer={"output_ts_offset": str(start)}, **how)
+        for number, start in enumerate(starts)
+    ]
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    rewrite(film, target)
+    times = [float(time) for *_, time in decoded(target)]
+    assert len(times) == 12 * len(starts) and 0 <= times[0] < 0.2
+    steps = np.diff(times)
+    assert steps.min() > 0.038 and steps.max() < (0.042 if len(starts) == 1 else 0.3), steps
+    assert len(sounds(target)) >= sum(len(sounds(part)) for part in parts) - 2
+
+
+def test_reported_tracks(tmp_path):
+    """Small films that users of tools of this kind reported; see the notes at each."""
+    target, as_mkv = tmp_path / "out.mp4", tmp_path / "out.mkv"
+
+    def sent(name: str, target: Path, **how) -> tuple[str, list]:
+        target.unlink(missing_ok=True)
+        notes, _ = rewrite(FILMS / name, target, **how)
+        with av.open(str(target)) as file:
+            streams = [(s.type, dict(s.metadata)) for s in file.streams]
+        return " ".join(notes), streams
+
+    notes, streams = sent("four_channels.mkv", target)  # only the end of an mp4 refused them
+    assert [kind for kind, _ in streams] == ["video", "audio"] and len(decoded(target)) == 15
+    notes, streams = sent("h264_in_avi.avi", target)  # its times are those of decoding
+    np.testing.assert_allclose([float(t) for *_, t in decoded(target)], np.arange(20) / 25)
+    notes, streams = sent("attachment.mkv", as_mkv)
+    assert not notes and streams[0][1]["language"] == "fre"
+    assert streams[2] == ("attachment", streams[2][1] | {"filename": "tiny.ttf"})
+    notes, _ = sent("attachment.mkv", target)
+    assert "tiny.ttf was left out" in notes
+    _, streams = sent("timecode.mov", tmp_path / "out.mov")
+    assert streams[0][1]["timecode"] == "10:00:00:00"
+    sent("anamorphic.mkv", as_mkv, codec="ffv1")
+    assert probe(as_mkv).pixel_aspect == Fraction(64, 45)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
