@@ -276,9 +276,8 @@ class Colorizer(nn.Module):
         """Call the fusion net, with the frame's context if it wants one."""
         if not getattr(self.fusion_net, "context", 0):
             return self.fusion_net(found.candidates)
-        if state.weights is None:
-            weights = torch.zeros_like(torch.cat([c.confidence for c in found.candidates], 1))
-        else:
+        weights = torch.zeros_like(torch.cat([c.confidence for c in found.candidates], 1))
+        if state.weights is not None:
             weights = warp(state.weights, found.flow)
         return self.fusion_net(found.candidates, FusionContext(found.vectors, weights))
 
