@@ -17,3 +17,8 @@ def shortened(number: int, least: int) -> int:
     The tests set it in their second run of each lesson, on the package: the first one is complete.
     """
     return least if os.environ.get("LESSON_SHORT") else number
+
+
+def repeats(number: int) -> int:
+    """Return how often a time is measured: `number`, or once in tests, which assert nothing on it."""
+    return 1 if os.environ.get("IN_TEST") else number
