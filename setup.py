@@ -52,8 +52,9 @@ setup(
     extras_require={
         "lessons": requirements("lessons"),
         "shards": requirements("shards"),
+        "studio": requirements("studio"),
         "site": requirements("site"),
-        "dev": sum(map(requirements, ("lessons", "shards", "site", "dev")), []),
+        "dev": sum(map(requirements, ("lessons", "shards", "studio", "site", "dev")), []),
     },
     entry_points={"console_scripts": settings["console_scripts"].split()},
     cmdclass={"build_py": BuildWithWeights},

@@ -1,13 +1,23 @@
 """The studio without a browser: the strokes of a hand, its project folder, and the film."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from datetime import datetime, timezone
 
+import av
 import numpy as np
 import pytest
 import torch
 
-from fusion_nb.clips import project_path, read_clip, write_video
-from fusion_nb.studio import Stroke, Studio, StudioProject, colorize_strokes, stroke_features
+from fusion_nb import video
+from fusion_nb.clips import InputError, project_path, read_clip, write_picture, write_video
+from fusion_nb.projects import FilmFrames, ProjectExport, StudioProject
+from fusion_nb.studio import Stroke, Studio, colorize_strokes, stroke_features
 from fusion_nb.synthetic import demo_clip
 from fusion_nb.system import FusionSystem
 
@@ -20,11 +30,34 @@ def system() -> FusionSystem:
     return FusionSystem(preset="tiny")
 
 
+@pytest.fixture(scope="module")
+def clip() -> np.ndarray:
+    """Three shots of four small frames: the second is upside down, the third mirrored."""
+    shot = demo_clip()[:4, ::2, ::2]
+    return np.concatenate([shot, shot[:, ::-1], 255 - shot[:, :, ::-1]])
+
+
 @pytest.fixture
-def film(tmp_path):
+def film(tmp_path, clip):
     path = tmp_path / "film.mkv"
-    write_video(path, demo_clip()[:6], 25, codec="ffv1")
+    write_video(path, clip, 25, codec="ffv1")
     return path
+
+
+@pytest.fixture
+def studio(film, system):
+    """Opened with all shots found."""
+    studio = Studio(film, system=system)
+    studio.film.search.join()
+    yield studio
+    studio.film.end()
+
+
+def export(studio: Studio) -> str:
+    """Export, and return the last line."""
+    studio.film.export()
+    studio.film.work.join()
+    return studio.status.value
 
 
 def test_strokes_color_what_they_lie_on(system):
@@ -47,45 +80,176 @@ def test_correction_leaves_the_rest_bit_for_bit(system):
     assert not torch.equal(lab, start)
 
 
-def test_project_is_reopened_where_it_was_left(film, system):
-    studio = Studio(film, system=system)
+def test_project_is_reopened_where_it_was_left(studio, film, system):
     studio.canvas.strokes = [RED]
     studio.canvas.strokes = [RED, GREY]
     studio.undo()
     assert studio.canvas.strokes == [RED]
     studio.redo()
     assert studio.canvas.strokes == [RED, GREY]
-    again = Studio(film, system=system)
+    again = Studio(None, studio.project.folder, system)
+    again.film.search.join()
     assert again.canvas.strokes == [RED, GREY]
     assert again.canvas.picture == studio.canvas.picture
-    stored = json.loads((film.with_suffix(".studio") / "project.json").read_text())
-    assert stored["strokes"] == {"0": [RED, GREY]}
+    assert [card["missing"] for card in again.film.strip.shots][0] is False
     again.clear()
-    assert StudioProject(film).strokes == {}
+    assert StudioProject(film).exemplars == {}
+    again.undo()
+    assert again.canvas.strokes == [RED, GREY]
+    again.film.end()
 
 
-def test_export_and_a_later_correction(film, system):
-    studio = Studio(film, system=system)
-    studio.export()
-    studio._thread.join()
-    assert "not exported" in studio.status.value  # nothing is painted yet
+def test_export_corrections_and_the_command(studio, film, clip, system, tmp_path):
+    """A correction changes its own shot alone; the command repeats the export exactly."""
+    assert "no exemplar" in export(studio)
     studio.canvas.strokes = [RED]
-    studio.export()
-    studio._thread.join()
-    assert "fusion_colorize" in studio.status.value
+    assert "3 of 3 shots coloured now" in export(studio)
     first = read_clip(studio.project.output)
-    assert len(first) == 6 and np.ptp(first[3].astype(int), axis=2).max() > 30
-    studio.frame.value = 4
-    assert studio.start is not None and studio.canvas.strokes == []
+    assert first.shape == clip.shape and np.ptp(first[3].astype(int), axis=2).max() > 30
+    studio.frame.value = 6
+    assert studio.editor.start is not None and studio.canvas.strokes == []
     studio.canvas.strokes = [GREY]
-    assert [seconds for seconds, _ in studio.project.exemplars()] == [0.0, 0.16]
-    assert Studio(film, system=system).project.read_start(4) is not None
+    assert "1 of 3 shots coloured now" in export(studio)
+    second = read_clip(studio.project.output)
+    np.testing.assert_array_equal(second[:4], first[:4])
+    np.testing.assert_array_equal(second[8:], first[8:])
+    assert (second[4:8] != first[4:8]).any()
+    studio.film.preview()
+    studio.film.work.join()
+    assert len(studio.film.player.frames) == 6 and "6 frames" in studio.status.value
+    code = "from fusion_nb.commands import fusion_colorize; fusion_colorize()"
+    for path in (studio.project.folder / "shots").iterdir():
+        path.unlink()
+    target = tmp_path / "again.mp4"
+    command = [sys.executable, "-c", code, "--project", studio.project.folder, "-o", target]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    np.testing.assert_array_equal(read_clip(target), second)
 
 
-def test_a_film_that_cannot_be_read_is_a_clear_error(tmp_path):
-    with pytest.raises(ValueError, match="missing"):
+def test_given_pictures(studio, clip, tmp_path):
+    """By upload, by file, from a folder, and by the user's choice for a shot without its own."""
+    folder = tmp_path / "stills"
+    write_picture(folder / "b.png", clip[5])
+    write_picture(folder / "a.png", clip[1])
+    studio.given.path.value = str(folder)
+    studio.film.work.join()
+    names = {n: entry["name"] for n, entry in sorted(studio.project.exemplars.items())}
+    assert names == {0: "a.png", 4: "b.png"}
+    studio.frame.value = 9
+    assert studio.given.after.value is None
+    studio.given.after.value = 4
+    assert studio.project.chosen == {8: 4}
+    content = memoryview((folder / "a.png").read_bytes())
+    upload = dict(name="c.png", type="image/png", size=len(content), content=content)
+    studio.given.upload.value = (upload | {"last_modified": datetime.now(timezone.utc)},)
+    assert studio.project.exemplars[9]["name"] == "c.png"
+    studio.remove()
+    assert 9 not in studio.project.exemplars
+    studio.given.path.value = str(tmp_path / "none.png")
+    assert "no such file" in studio.status.value
+
+
+def paint_until_killed(film, pipe: int) -> None:
+    """Store one stroke after the other, and tell of each that is stored."""
+    project = StudioProject(film)
+    for n in range(1, 10000):
+        picture = np.full((300, 400, 3), n % 256, np.uint8)
+        project.paint(0, [[n]] * n, picture, picture)
+        os.write(pipe, b".")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_killed_at_any_moment(film):
+    """At most the stroke that was being stored is lost, and its picture goes with it."""
+    for attempt in range(10):
+        source, pipe = os.pipe()
+        if not (child := os.fork()):
+            try:
+                paint_until_killed(film, pipe)
+            finally:
+                os._exit(1)
+        os.close(pipe)
+        told = len(os.read(source, 1))
+        time.sleep(0.007 * attempt)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with open(source, "rb") as rest:
+            told += len(rest.read())
+        project = StudioProject(film)
+        kept = len(project.exemplars[0]["strokes"])
+        assert kept in (told, told + 1)
+        assert (project.picture(0) == kept % 256).all()
+
+
+def test_late_frames_are_not_decoded_from_the_start(tmp_path, monkeypatch):
+    """A film with sound and B-frames, whose clock does not start at 0."""
+    path = tmp_path / "long.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "50", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(400):
+            picture = np.full((48, 64, 3), n % 200 + 20, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts = n + 40
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    frames, decoded = FilmFrames(path), []
+    decode = video.VideoReader._decode
+    monkeypatch.setattr(
+        video.VideoReader, "_decode", lambda *args: decoded.append(1) or decode(*args)
+    )
+    assert len(frames) == 400
+    for number in (0, 123, 390, 399):
+        decoded.clear()
+        assert abs(int(frames.read(number).mean()) - number % 200 - 20) <= 1
+        assert len(decoded) < 150
+
+
+def test_joined_film_keeps_times_and_sound(tmp_path, system):
+    path = tmp_path / "sound.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("aac", rate=8000, layout="mono")
+        for n in range(6):
+            frame = av.VideoFrame.from_ndarray(demo_clip()[n, :48, :64].copy(), "rgb24")
+            frame.pts = n + (n > 3)
+            container.mux(video.encode(frame))
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.float32), "fltp", "mono")
+        tone.rate = 8000
+        container.mux(sound.encode(tone))
+        container.mux([*video.encode(), *sound.encode()])
+    project = StudioProject(path)
+    list(project.find_cuts())
+    project.cuts = [0, 2]  # two shots, wherever they are
+    project.add(0, demo_clip()[0], "still")
+    list(ProjectExport(project, system).run())
+    with av.open(str(project.output)) as container:
+        assert [s.type for s in container.streams] == ["video", "audio"]
+    made, given = FilmFrames(project.output), FilmFrames(path)
+    assert [made.seconds(n) for n in range(6)] == [given.seconds(n) for n in range(6)]
+
+
+def test_bad_input_is_one_clear_line(tmp_path, film):
+    with pytest.raises(InputError, match="missing"):
         Studio(tmp_path / "missing.mp4")
+    with pytest.raises(InputError, match="no project"):
+        StudioProject(None, tmp_path)
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "project.json").write_text(json.dumps([1]))
+    with pytest.raises(InputError, match="cannot be read"):
+        StudioProject(film, folder)
+    project = StudioProject(film)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(InputError, match="cannot be decoded"):
+            project.film.read(99)
+    assert not os.listdir(project.folder) if project.folder.exists() else True
 
 
 def test_demo_film_opens(tmp_path, system):
-    assert Studio(project_path("data", "demo", "gray.mp4"), tmp_path, system).canvas.picture
+    studio = Studio(project_path("data", "demo", "gray.mp4"), tmp_path / "project", system)
+    assert studio.canvas.picture
+    studio.film.end()

@@ -17,7 +17,8 @@ const nameParts = (box, model) => {
   }
   for (const [selector, label] of Object.entries(NAMES)) {
     for (const control of box.querySelectorAll(selector)) {
-      if (!control.hasAttribute("aria-label")) control.setAttribute("aria-label", label);
+      const own = control.closest(".jupyter-widgets")?.querySelector(".widget-label")?.textContent;
+      if (!control.hasAttribute("aria-label")) control.setAttribute("aria-label", own || label);
     }
   }
   for (const status of box.querySelectorAll(".fnb-live")) status.setAttribute("role", "status");
