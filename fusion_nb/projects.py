@@ -379,8 +379,11 @@ class ProjectExport:
             reader.tracks = []
             output = self._open(part, reader)
             try:
-                with closing(prefetch(grays)) as ahead:
-                    for colored in shots.frames(ahead):
+                with (
+                    closing(prefetch(grays)) as ahead,
+                    closing(colorizer.ahead.frames(ahead, GrayFrame)) as coming,
+                ):
+                    for colored in shots.frames(coming):
                         gray = colored.gray
                         output.write(TimedFrame(colored.render(), gray.pts, gray.duration))
                         yield
