@@ -19,6 +19,7 @@ import time
 import webbrowser
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ from .shots import ColorizeConfig, ExemplarPicture, ExemplarSet, FrameColorizer
 from .shots import GrayFrame, ShotColorizer, check_exemplar, is_cut, lightness
 from .shots import thumbnail
 from .system import FusionSystem
+from .tracks import Timeline
 from .video import EarlierPart, TimedFrame, VideoOutput, VideoReader, probe
 
 # %% ../nbs/projects.ipynb #f5e369c2
@@ -47,15 +49,25 @@ class FilmFrames:
     """
 
     def __init__(self, path: str | Path):
-        self.info, self.times = probe(path), list[int]()
+        self.info, self.times, self._shift = probe(path), list[int](), 0
         if not self.info.pictures:
-            stated: list[Any] = []
-            with open_video(self.info.path) as (container, video), suppress(av.error.FFmpegError):
-                for packet in container.demux(video):
-                    if packet.size and not packet.is_discard:
-                        stated.append(packet.pts)
-            if None not in stated and len(set(stated)) == len(stated):
-                self.times = sorted(stated)
+            self._list_times()
+
+    def _list_times(self) -> None:
+        """Find the times, and how far the file's clock is from that of the film."""
+        stated: list[tuple[Any, Any]] = []
+        with open_video(self.info.path) as (container, video), suppress(av.error.FFmpegError):
+            timeline = Timeline(container, self.info.origin)
+            for packet in container.demux():
+                before = packet.pts
+                timeline.place(packet)
+                if packet.stream is video and packet.size and not packet.is_discard:
+                    stated.append((before, packet.pts))
+        times = [time for _, time in stated]
+        if None not in times and len(set(times)) == len(times):
+            shifts = {before - time for before, time in stated}
+            if len(shifts) == 1:  # the clock never jumps
+                self.times, self._shift = sorted(times), shifts.pop()
 
     def __len__(self) -> int:
         return max(len(self.times) or self.info.frames, 1)
@@ -68,12 +80,11 @@ class FilmFrames:
         if self.info.pictures:
             return
         with VideoReader(self.info) as reader:
-            reader.tracks = []
             if self.times and start:
                 second = round(1 / self.info.time_base)
+                at = self.times[min(start, len(self.times) - 1)] + self._shift - second
                 with suppress(av.error.FFmpegError):
-                    at = self.times[min(start, len(self.times) - 1)] - second
-                    reader.container.seek(at, stream=reader._video)
+                    reader.container.seek(at, stream=reader.stream)
             for count, frame in enumerate(f for f in reader if isinstance(f, TimedFrame)):
                 number = bisect.bisect_left(self.times, frame.pts) if self.times else count
                 if number >= end:
@@ -401,16 +412,14 @@ class ProjectExport:
         with atomic_write(self.output) as part, VideoReader(self.project.film.info) as reader:
             output = self._open(part, reader)
             try:
-                packets = _packets(files)
-                source = reader.container
-                for item in source.demux([reader._video, *reader.tracks]) if source else ():
-                    if item.stream is not reader._video:
-                        if item.dts is not None:
-                            output.copy(item)
-                    elif item.size and (packet := next(packets, None)):
-                        output.keep(packet, packet.pts or 0)
-                for packet in packets:
-                    output.keep(packet, packet.pts or 0)
+                packets = _packets(files, reader.info.time_base)
+                for item in _film_packets(reader):
+                    if item.stream is not reader.stream:
+                        output.copy(item)
+                    elif pair := next(packets, None):
+                        output.keep(*pair)
+                for pair in packets:
+                    output.keep(*pair)
                 output.close()
             except BaseException:
                 output.abandon()
@@ -437,10 +446,22 @@ class ProjectExport:
             path.unlink()
 
 
-def _packets(files: Sequence[Path]) -> Iterator[av.Packet]:
+def _packets(files: Sequence[Path], tick: Fraction) -> Iterator[tuple[av.Packet, int]]:
+    """Yield the packets of the shots, and their times in the film's ticks."""
     for file in files:
         with closing(EarlierPart(file)) as part:
-            yield from part.items
+            for packet in part.items:
+                yield packet, round((packet.pts or 0) * (packet.time_base or tick) / tick)
+
+
+def _film_packets(reader: VideoReader) -> Iterator[av.Packet]:
+    """Yield the packets of a film, none of them decoded, with times from 0 on."""
+    if reader.container is not None:
+        timeline = Timeline(reader.container, reader.info.origin)
+        for packet in reader.container.demux():
+            timeline.place(packet)
+            if packet.size:
+                yield packet
 
 
 def export_project(folder: Path, output: Path | None = None, system: str | None = None) -> int:
