@@ -312,6 +312,8 @@ def _fits(format_name: str, track, way: Callable, samples: list[av.Packet]) -> b
 
 def _ways(format_name: str, track) -> Iterator[tuple[Callable, str]]:
     """Yield the ways to keep a track, the best first, and what to tell of each."""
+    if track.disposition & av.stream.Disposition.attached_pic:
+        return  # in pieces, a cover would become an empty film
     yield _Copy, ""
     if track.codec_context is None:  # after damage the codec may be a riddle
         return
@@ -372,9 +374,9 @@ class Tracks:
             kind = track.mimetype or "application/octet-stream"
             self._output.add_attachment(track.name or "attachment", kind, track.data)
         elif track.disposition & av.stream.Disposition.attached_pic:
-            kind = "png" if track.codec_context.name == "png" else "jpeg"
+            kind, suffix = {"png": ("png", "png")}.get(track.codec_context.name, ("jpeg", "jpg"))
             for packet in self._samples.get(track.index, [])[:1]:
-                self._output.add_attachment(f"cover.{kind[:3]}", f"image/{kind}", bytes(packet))
+                self._output.add_attachment(f"cover.{suffix}", f"image/{kind}", bytes(packet))
         else:
             return False
         return True

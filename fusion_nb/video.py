@@ -290,8 +290,7 @@ class VideoOutput:
     """Write a video file: frames that we encode, and all else that the film has as it is."""
 
     def __init__(self, path: Path, reader: VideoReader, codec: str, quality: int, size):
-        self._path, self._size, suffix = path, size, path.suffix.lower()
-        self.info = reader.info
+        self._path, self._size, self.info, suffix = path, size, reader.info, path.suffix.lower()
         self._held: av.Packet | None = None
         self._duration = 0
         options = output_options("matroska" if suffix == ".mkv" else "mp4", self.info.time_base)
@@ -457,8 +456,9 @@ class PartialOutput:
         self._aside = path.with_name(self.part.name.replace(".partial", ".earlier"))
         self.earlier: EarlierPart | None = None
         self.notes: list[str] = []
-        if path.is_dir() and (path.suffix or any(path.iterdir())):
-            raise InputError(f"{path}: is a folder already; give another name")
+        with write_errors(path):
+            if path.is_dir() and (path.suffix or any(path.iterdir())):
+                raise InputError(f"{path}: is a folder already; give another name")
         left = [p for p in (self.part, self._aside) if p.exists()]
         if left and not resume:
             raise InputError(
