@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion_nb.clips import InputError, write_picture
+from fusion_nb.clips import InputError, iter_video, write_picture
 from fusion_nb.colorize import colorize_video, load_system
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
 
@@ -340,6 +340,55 @@ def test_reported_tracks(tmp_path):
     assert streams[0][1]["timecode"] == "10:00:00:00"
     sent("anamorphic.mkv", as_mkv, codec="ffv1")
     assert probe(as_mkv).pixel_aspect == Fraction(64, 45)
+
+
+def test_late_faults(tmp_path):
+    """What goes wrong on the way leaves a part that plays, from which a run can be resumed."""
+    parts = [make(tmp_path / f"{n}.ts", size=(64 + 32 * n, 48), **BROADCAST) for n in range(2)]
+    film, target = tmp_path / "film.ts", tmp_path / "out.mp4"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    for resume in (False, True):
+        with pytest.raises(
+            InputError, match=r"film.ts: the frame at 0:00:00.\d is 96x48.*--resume"
+        ):
+            rewrite(film, target, resume=resume)
+        assert len(decoded(partial_path(target))) >= 11
+    partial_path(target).write_bytes(b"torn")
+    film.write_bytes(parts[0].read_bytes())
+    partial_path(target).with_name("out.partial.mp4.plan").unlink()
+    with pytest.raises(InputError, match="begun with another film"):
+        rewrite(film, target, resume=True)
+
+
+def test_what_is_hidden_or_cannot_be_kept(tmp_path):
+    """Sound that an edit list hides stays hidden; long names; covers; colours without a formula."""
+    source, film = make(tmp_path / "whole.mp4", sound="aac", count=30), tmp_path / "film.mp4"
+    with av.open(str(film), "w") as copy, av.open(str(source)) as whole:
+        streams = [copy.add_stream_from_template(s) for s in whole.streams]
+        cover = copy.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        for packet in whole.demux():
+            if packet.size:
+                half = round(Fraction(1, 2) / packet.time_base)
+                packet.pts, packet.dts = packet.pts - half, packet.dts - half
+                packet.stream = streams[packet.stream_index]
+                copy.mux(packet)
+        picture = av.VideoFrame.from_ndarray(frames(1, 64, 48)[0]).reformat(format="yuvj420p")
+        copy.mux(cover.encode(picture))
+        copy.mux(cover.encode())
+    for name in ("x" * 245 + ".mkv", "out.mp4"):
+        notes, _ = rewrite(film, tmp_path / name)
+        assert decoded(tmp_path / name) and not [n for n in notes if "mjpeg" not in n]
+        with av.open(str(tmp_path / name)) as file:
+            times = [packet.pts * packet.time_base for packet in file.demux(audio=0) if packet.size]
+            covers = [s for s in file.streams if s.disposition & av.stream.Disposition.attached_pic]
+        assert -0.06 <= times[0] <= 0 and len(covers) + len(notes) == 1
+    for matrix in ("ictcp", "ycgco"):
+        odd = make(tmp_path / f"{matrix}.mp4", encoder={"x264-params": f"colormatrix={matrix}"})
+        for read in (probe, lambda path: list(iter_video(path))):
+            with pytest.raises(InputError, match=f"{matrix}.mp4: its colours cannot be converted"):
+                read(odd)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
