@@ -266,10 +266,10 @@ def _benchmark(
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="threads on the CPU")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="timed calls for each part")] = 5,
-    also: Annotated[list[str] | None, typer.Option(help="memory, roofline, quality")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="memory, roofline, quality, busy")] = None,
     output: Annotated[Path | None, typer.Option("-o", help="add the run to a JSON file")] = None,
 ) -> None:
-    """Measure what one frame costs, by part: milliseconds, GFLOP, frames a second."""
+    """Measure what one frame costs, by part: milliseconds, GFLOP, the share of the machine's peak."""
     options = dict(locals())
     from fusion_nb.scale import run_benchmark
 
