@@ -2,9 +2,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'logger', 'TrainConfig', 'check_settings', 'parse_loss_weights', 'stored_config', 'pack_state',
-           'unpack_state', 'write_checkpoint', 'read_checkpoint', 'last_checkpoint', 'read_metrics', 'RunFolder',
-           'Progress', 'run_origin', 'suggest_fixes', 'format_scores', 'build_accelerator', 'average_gradients',
-           'gather_faults', 'NonFiniteError', 'RunLog']
+           'unpack_state', 'write_checkpoint', 'read_checkpoint', 'last_checkpoint', 'read_metrics', 'RunFolder']
 
 # %% ../nbs/runs.ipynb #36034d59
 import fcntl
