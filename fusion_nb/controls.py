@@ -182,7 +182,7 @@ class PreviewPlayer(ipywidgets.VBox):
         self.frames: list[bytes] = []
         self.image = ipywidgets.Image(format="jpeg")
         self.place = ipywidgets.IntSlider(0, 0, 0, description="preview", readout=False)
-        play = ipywidgets.Play(max=0, interval=80)
+        play = ipywidgets.Play(max=0, interval=80, show_repeat=False)
         ipywidgets.jslink((play, "value"), (self.place, "value"))
         ipywidgets.jslink((self.place, "max"), (play, "max"))
         self.place.observe(self._show, "value")
@@ -254,11 +254,13 @@ class ExemplarBox(ipywidgets.VBox):
             continuous_update=False,
             description="file",
         )
-        self.after = ipywidgets.Dropdown(description="after")
+        self.after = ipywidgets.Dropdown(description="this shot takes the colours of")
         self.upload.observe(self._uploaded, "value")
         self.path.observe(lambda change: change["new"] and self._add(change["new"]), "value")
         self.after.observe(self._chosen, "value")
-        forget = button("remove", remove, "remove this frame's exemplar")
+        forget = button(
+            "forget this frame's", remove, "forget the picture or strokes of this frame"
+        )
         rows = control_bar(self.path, self.upload), control_bar(self.after, forget)
         super().__init__(
             [control_group("2 · Or give a picture with the colours of this shot", *rows)]

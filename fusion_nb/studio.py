@@ -8,7 +8,7 @@ __all__ = ['STROKE_STRIDE', 'SHOTS_A_PAGE', 'Stroke', 'draw_strokes', 'stroke_fe
 import html
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -205,10 +205,11 @@ def preview_frames(
         raise InputError("nothing to preview: paint a frame, or add a colour picture")
     if len(numbers) > 1 and not shot.start <= numbers[0] < shot.end:
         numbers = [matcher.of_shot(shot).exemplar or 0]
-    pictures = [resize_longest(read_picture(project.file(n)), longest) for n in numbers]
+    exemplars = ExemplarSet(matcher.system, [read_picture(project.file(n)) for n in numbers])
+    exemplars.encoded = [replace(matcher.encode(n), index=i) for i, n in enumerate(numbers)]
     colorizer = FrameColorizer(matcher.system, ColorizeConfig(size=longest, look_back=0))
     bound = {n: i for i, n in enumerate(numbers)}
-    shots = ShotColorizer(colorizer, ExemplarSet(matcher.system, pictures), bound)
+    shots = ShotColorizer(colorizer, exemplars, bound)
     frames = film.frames(start, start + max(1, round(seconds * film.info.fps)))
     grays = (
         GrayFrame.from_picture(resize_longest(frame.rgb, longest), number, longest)
@@ -396,7 +397,8 @@ class Studio(ipywidgets.VBox):
         self.film.strip.frame, self.time.value = number, format_time(film.seconds(number))
         self._show()
         self._offer()
-        self.say(f"{pluralize(len(strokes), 'stroke')} on this frame; drag to paint")
+        count = pluralize(len(strokes), "stroke") if strokes else "no stroke"
+        self.say(f"{count} on this frame: drag on it, and the colour spreads to all that is alike")
 
     def _show(self) -> None:
         self.picture = self.editor.render()

@@ -431,10 +431,10 @@ def pick_exemplar(box) -> None:
     expect(box.get_by_role("button", name="coffee")).to_have_class(re.compile("mod-active"))
 
 
-def test_studio(page, lab, tmp_path):
-    """Paint five strokes, take one away by key, export, and correct a later frame."""
+def open_studio(page, lab, folder: Path):
+    """Run a notebook with one cell, a studio of the demo film; return its canvas."""
     film = str(ROOT / "data" / "demo" / "gray.mp4")
-    source = f"from fusion_nb.studio import Studio\nStudio({film!r}, {str(tmp_path)!r})"
+    source = f"from fusion_nb.studio import Studio\nStudio({film!r}, {str(folder)!r})"
     cell = dict(cell_type="code", source=source, metadata={}, outputs=[], execution_count=None)
     kernel = dict(name="python3", display_name="python3")
     content = dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=4)
@@ -444,21 +444,44 @@ def test_studio(page, lab, tmp_path):
     run_lesson(page, lab, "studio_page")
     canvas = page.get_by_role("application", name=re.compile("^frame: drag"))
     canvas.wait_for()
+    return canvas
+
+
+def test_studio(page, lab, tmp_path):
+    """Five strokes, eraser, undo and zoom, preview, export, a correction later, and all again."""
+    canvas = open_studio(page, lab, tmp_path)
     for n, color in enumerate(["wood", "sky", "grass", "skin", "grey"]):
         page.get_by_role("button", name=color, exact=True).click()
         paint(page, canvas, 0.2 + 0.12 * n)
         expect(page.get_by_text(re.compile(f"{n + 1} strokes?, saved"))).to_be_visible(timeout=SLOW)
     shot(page, "studio_painted")
-    canvas.press("Control+z")
+    page.get_by_role("button", name="erase", exact=True).click()
+    paint(page, canvas, 0.2 + 0.12 * 4)
     expect(page.get_by_text("4 strokes, saved")).to_be_visible(timeout=SLOW)
+    canvas.press("Control+z")
+    expect(page.get_by_text("5 strokes, saved")).to_be_visible(timeout=SLOW)
+    width = canvas.bounding_box()["width"]
+    canvas.press("+")
+    assert canvas.bounding_box()["width"] > 1.4 * width
+    canvas.press("0")
+    page.get_by_role("button", name="wipe", exact=True).click()
+    move_wipe(page.get_by_role("group", name="studio"))
+    page.get_by_role("button", name="paint", exact=True).first.click()
+    page.get_by_role("button", name="preview", exact=True).click()
+    expect(page.locator(".fnb-preview img")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="stop", exact=True).click()
     page.get_by_role("button", name="export", exact=True).click()
     expect(page.get_by_text(re.compile("written: "))).to_be_visible(timeout=RUN)
-    page.get_by_role("slider").first.press("End")
-    expect(page.get_by_text("drag on the frame to paint")).to_be_visible(timeout=SLOW)
+    page.get_by_role("slider", name="frame", exact=True).press("End")
+    expect(page.get_by_text("no stroke on this frame")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="red", exact=True).click()
     paint(page, canvas, 0.5)
     expect(page.get_by_text("1 stroke, saved")).to_be_visible(timeout=SLOW)
-    stored = json.loads((tmp_path / "project.json").read_text())["strokes"]
-    assert [len(strokes) for strokes in stored.values()] == [4, 1]
+    shot(page, "studio_corrected")
+    stored = json.loads((tmp_path / "project.json").read_text())["exemplars"]
+    assert [len(entry["strokes"]) for entry in stored.values()] == [5, 1]
+    open_studio(page, lab, tmp_path)
+    expect(page.get_by_text("5 strokes on this frame")).to_be_visible(timeout=SLOW)
     assert not page.faults, page.faults
 
 
