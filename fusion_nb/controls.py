@@ -254,13 +254,11 @@ class ExemplarBox(ipywidgets.VBox):
             continuous_update=False,
             description="file",
         )
-        self.after = ipywidgets.Dropdown(description="this shot takes the colours of")
+        self.after = ipywidgets.Dropdown(description="colours of")
         self.upload.observe(self._uploaded, "value")
         self.path.observe(lambda change: change["new"] and self._add(change["new"]), "value")
         self.after.observe(self._chosen, "value")
-        forget = button(
-            "forget this frame's", remove, "forget the picture or strokes of this frame"
-        )
+        forget = button("forget", remove, "forget the picture or strokes of this frame")
         rows = control_bar(self.path, self.upload), control_bar(self.after, forget)
         super().__init__(
             [control_group("2 · Or give a picture with the colours of this shot", *rows)]
