@@ -99,7 +99,7 @@ class FirstFrames:
         if len(self._fields) >= 24:
             return
         self._begin = packet.dts if self._begin is None else self._begin
-        with suppress(av.error.InvalidDataError):
+        with suppress(av.error.FFmpegError):
             for frame in self._video.decode(packet):
                 self.first = self.first or frame
                 self._fields.append(_field_order(frame))
@@ -120,7 +120,8 @@ class FirstFrames:
     def dts_delay(self) -> int | None:
         """Return how late the times of decoding are, where the times of showing run back: in AVI."""
         pts_back, dts_back = (sum(b < a for a, b in pairwise(x)) for x in (self._pts, self._dts))
-        return self._dts[0] - (self._begin or 0) if self._dts and pts_back > dts_back else None
+        late = pts_back > dts_back + 1  # one of them may be damage
+        return self._dts[0] - (self._begin or 0) if self._dts and late else None
 
 # %% ../nbs/tracks.ipynb #800dd1a5
 def copy_packet(packet: av.Packet) -> av.Packet:

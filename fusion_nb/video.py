@@ -280,7 +280,7 @@ def _video_encoder(output, info: MediaInfo, codec: str, quality: int, size: tupl
     halved = not height % (4 if fields else 2)  # each field has its own colour samples
     context.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p" if halved else "yuv422p"
     context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
-    soon = "rc-lookahead=4:sync-lookahead=0:sliced-threads=1"  # few frames wait in the encoder
+    soon = "rc-lookahead=0:mbtree=0:sync-lookahead=0:sliced-threads=1"  # no frame has to wait
     stream.options = {"crf": str(quality), "preset": "veryfast", "bf": "0"}
     stream.options |= {"x264-params": f"{soon}:{fields}=1" if fields else soon}
     return stream, fields
