@@ -45,6 +45,7 @@ def run_in_child(path: Path, flags: tuple[str, ...], environment: dict, log: Pat
     for stream in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     os.environ.update(environment)
+    multiprocessing.set_start_method(None, force=True)  # a lesson's own processes start as usual
     sys.path.insert(0, str(ROOT))
     measured = coverage.process_startup(force=True)
     sys.argv = ["run_lesson.py", str(path), *flags]
