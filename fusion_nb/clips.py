@@ -451,7 +451,8 @@ class EndCheck:
         heard = [self.stream.index, *(s.index for s in self.container.streams.audio)]
         start = min((self._begin[n] for n in heard if n in self._begin), default=0.0)
         # A clock that wraps begins below 0; in other files what is below 0 is hidden.
-        return start if self.container.format.flags & Flags.ts_discont.value else max(0.0, start)
+        wraps: Any = Flags.ts_discont.value
+        return start if self.container.format.flags & wraps else max(0.0, start)
 
     def _stated_end(self) -> float | None:
         """Return when the pictures end by the header; None where it says nothing of them."""

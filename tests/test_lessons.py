@@ -22,6 +22,7 @@ LONG_LESSONS = {"16_video", "18_colorize"}
 # What most lessons import, which takes seconds: it is loaded once, and each lesson runs in a fork.
 LIBRARIES = "torch torchvision timm kornia accelerate cv2 av skimage.data skimage.metrics".split()
 LIBRARIES += ["matplotlib.pyplot", "ipywidgets", "anywidget", "nbdev.process", "execnb.shell"]
+os.environ.setdefault("MPLBACKEND", "agg")  # before matplotlib is loaded
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(LIBRARIES)
 MEASURE = "COVERAGE_PROCESS_CONFIG"  # where it is set, a process measures coverage
@@ -61,7 +62,7 @@ def run_in_child(path: Path, flags: tuple[str, ...], environment: dict, log: Pat
 def run_lesson(path: Path, log: Path, *flags: str, **environment: str) -> None:
     """Run a lesson in a process of its own; only the run on the package measures coverage."""
     config = os.environ.pop(MEASURE, None)
-    environment |= {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    environment["PYTHONPATH"] = str(ROOT)
     if flags and config:
         environment[MEASURE] = config
     child = FORKS.Process(target=run_in_child, args=(path, flags, environment, log))
