@@ -28,6 +28,7 @@ from torch import distributed, nn
 from tqdm.auto import tqdm
 
 from .clips import PICTURE_SUFFIXES, InputError, read_picture
+from .cuts import CutFinder
 from .inference import WinogradConv2d, choose_device, optimize_for_inference
 from .shots import ColoredFrame, ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer, check_exemplar, find_exemplar_frames, lightness, paint
@@ -110,7 +111,8 @@ def colorize_frames(
     chosen = ExemplarSet(colorizer.system, exemplars, trust_mask)
     shots = ShotColorizer(colorizer, chosen, bound)
     grays = _gray_frames(gray_frames, colorizer.longest)
-    for colored in shots.frames(colorizer.ahead.frames(grays, GrayFrame)):
+    marked = CutFinder().mark(grays, GrayFrame)
+    for colored in shots.frames(colorizer.ahead.frames(marked, GrayFrame)):
         yield colored.render(colorizer.config.saturation)
 
 # %% ../nbs/18_colorize.ipynb #a49a577e
@@ -282,7 +284,7 @@ class GracefulInterrupt:
             signal.signal(number, old)
 
 # %% ../nbs/18_colorize.ipynb #21dfb3f7
-def _to_gray(reader: VideoReader, longest: int) -> Iterator[GrayFrame | av.Packet]:
+def _to_gray(reader: VideoReader, longest: int) -> Generator:
     number = 0
     for item in reader:
         if isinstance(item, TimedFrame):
@@ -407,7 +409,8 @@ class FilmJob:
             VideoWriter(
                 self.output, reader, self.codec, self.quality, size, self.resume, plan
             ) as writer,
-            closing(prefetch(_to_gray(reader, shots.colorizer.longest))) as grays,
+            closing(_to_gray(reader, shots.colorizer.longest)) as frames,
+            closing(prefetch(CutFinder().mark(frames, GrayFrame))) as grays,
             closing(shots.colorizer.ahead.frames(grays, GrayFrame)) as coming,
             closing(prefetch(shots.frames(coming, writer.done, writer.last))) as items,
             tqdm(**bar, disable=not shots.colorizer.progress) as progress,
