@@ -119,8 +119,8 @@ def guided_upsample_ab(ab: np.ndarray, small_l: np.ndarray, full_l: np.ndarray) 
 @dataclass
 class GrayFrame:
     """Hold a frame on its way to be coloured: its L `H x W` from 0 to 100 in full size, `small`,
-    the same at working size, its number, its time in the film's ticks, and what `CutFinder.mark`
-    adds: its thumbnail, and whether a shot begins with it."""
+    the same at working size, its number, and its time in the film's ticks. `CutFinder.mark` adds
+    its thumbnail, and whether a shot begins with it."""
 
     l: np.ndarray
     small: np.ndarray
@@ -187,8 +187,7 @@ def match_score_threshold(
     for photo in sample_photos("coffee chelsea astronaut").values():
         photo = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
         l = torch.from_numpy(lightness(photo) / 50 - 1)[None, None]
-        l = l.to(next(system.parameters()).device)
-        l = resize_to_side(l, system.match_side)
+        l = resize_to_side(l.to(next(system.parameters()).device), system.match_side)
         scores.append(float(system.swintexco.match(l, encoded).mean_similarity))
     unrelated = sum(scores) / len(scores)
     return unrelated + 0.1 * (1 - unrelated)  # a tenth of the way to a perfect score
@@ -373,8 +372,7 @@ class ExemplarSet:
                 mask = cv2.resize(self.trust, small.shape[1::-1], interpolation=cv2.INTER_AREA)
                 trust = pad_to_min_side(torch.from_numpy(mask)[None, None].to(self.device))
             encoded = self.system.encode_exemplar(lab)
-            size = lab.shape[2], lab.shape[3]
-            threshold = match_score_threshold(self.system, encoded, size)
+            threshold = match_score_threshold(self.system, encoded, (lab.shape[2], lab.shape[3]))
             self.encoded.append(ExemplarPicture(n, lab, encoded, threshold, trust))
 
     @torch.inference_mode()
@@ -556,18 +554,7 @@ class ShotColorizer:
         """
         if not self.exemplars.encoded:
             self.exemplars.encode(max(gray.small.shape))
-        if gray.thumb is None:  # nobody has looked ahead
-            gray.thumb = thumbnail(gray.l)
-            gray.cut = self._cuts.begins_shot(gray.thumb)
-        if gray.cut or self.shot is None:
-            waiting, seen = [], self.shot is None or self.shot.thumb is not None
-            self._begin_shot(gray)
-            gray.cut = seen  # after black alone no new scene begins
-        elif self._looks_new(gray):
-            fresh = Shot(self.colorizer, self.exemplars, gray)
-            self.shot = self.shot if fresh.exemplar is self.shot.exemplar else fresh
-        self._history.append(gray.thumb)
-        shot, known = self.shot, None
+        waiting, shot, known = ([] if self._choose_shot(gray) else waiting), self.shot, None
         if gray.number in self.bound:
             shot.switch_to(self.exemplars.encoded[self.bound[gray.number]])
         if shot.exemplar.index not in shot.known:
@@ -579,6 +566,20 @@ class ShotColorizer:
             small = cv2.resize(given, gray.small.shape[::-1], interpolation=cv2.INTER_AREA)
             known = pad_to_min_side(rgb_to_lab(small).to(self.colorizer.device))
         return shot.color(gray, known)
+
+    def _choose_shot(self, gray: GrayFrame) -> bool:
+        """Return whether a frame begins a shot; `self.shot` is then that one."""
+        if gray.thumb is None:  # it is not marked
+            gray.thumb = thumbnail(gray.l)
+            gray.cut = self._cuts.begins_shot(gray.thumb)
+        if begins := gray.cut or self.shot is None:  # after black alone no scene is counted
+            gray.cut = self.shot is None or self.shot.thumb is not None
+            self._begin_shot(gray)
+        elif self._looks_new(gray):
+            fresh = Shot(self.colorizer, self.exemplars, gray)
+            self.shot = self.shot if fresh.exemplar is self.shot.exemplar else fresh
+        self._history.append(gray.thumb)
+        return begins
 
     def _begin_shot(self, gray: GrayFrame) -> None:
         """Begin a shot, or continue one of the last eight that comes back."""
@@ -598,7 +599,7 @@ class ShotColorizer:
             return False
         changed = any(len(seen) >= n and is_cut(seen[-n], gray.thumb) for n in (12, 24))
         bound = [frame for frame in self.bound if shot.start <= frame <= gray.number]
-        weak = bool(shot.last and shot.last.weak) and not bound
+        weak = not bound and shot.last and shot.last.weak
         return weak or (changed and gray.number - max(bound, default=-12) >= 12)
 
     def _key_ahead(self, gray: GrayFrame) -> bool:

@@ -32,7 +32,11 @@ def colored(system, frames, exemplars):
 
 
 def test_dissolve_changes_the_exemplar(system):
-    a, b, share = shot("coffee", 16), shot("chelsea", 40), np.linspace(0, 1, 12)[:, None, None, None]
+    a, b, share = (
+        shot("coffee", 16),
+        shot("chelsea", 40),
+        np.linspace(0, 1, 12)[:, None, None, None],
+    )
     mixed = (a[4:] * (1 - share) + b[:12] * share).astype(np.uint8)
     made, _ = colored(system, [*a[:4], *mixed, *b[12:]], [a[0], b[20]])
     assert [x.gray.number for x in made if x.cut] == [0]
