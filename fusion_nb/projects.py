@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -519,6 +520,7 @@ def open_studio(
 
 
 def _serve(page: Path, port: int, browser: bool) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server ends with this process
     token = secrets.token_urlsafe(24)
     options = "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.auto_token=True"
     command = [sys.executable, "-m", "voila", str(page), *options, "--Voila.log_level=ERROR"]
