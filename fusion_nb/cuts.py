@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 # %% ../nbs/cuts.ipynb #fb8952e9
-CUT_THRESHOLD = 0.35
+CUT_THRESHOLD = 0.4
 BLANK_CONTRAST = 4.0  # the deviation of L below which a thumbnail shows nothing
 _PATCH, _NOISE = 13, 4.0  # pixels of a thumbnail; variance of L that may be grain
 
