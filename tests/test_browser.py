@@ -87,6 +87,7 @@ def lab(tmp_path_factory, browser):
     )
     settings(folder / "settings", "@jupyterlab/notebook-extension:tracker", windowingMode="none")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env.pop("MPLBACKEND", None)  # the lessons' test sets it: a browser shows the pictures
     places = dict(
         JUPYTER_CONFIG_DIR="config",
         JUPYTER_DATA_DIR="data",
