@@ -17,7 +17,8 @@ const nameParts = (box, model) => {
   }
   for (const [selector, label] of Object.entries(NAMES)) {
     for (const control of box.querySelectorAll(selector)) {
-      const own = control.closest(".jupyter-widgets")?.querySelector(".widget-label")?.textContent;
+      const said = control.closest(".widget-slider")?.querySelector(".widget-label")?.textContent;
+      const own = selector === ".noUi-handle" && said?.toLowerCase(); // a slider may be another's
       if (!control.hasAttribute("aria-label")) control.setAttribute("aria-label", own || label);
     }
   }
