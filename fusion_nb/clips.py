@@ -77,11 +77,7 @@ def sample_photos(names: str = _PHOTOS) -> dict[str, np.ndarray]:
         photo.setflags(write=False)
     return photos
 
-# %% ../nbs/01_clips.ipynb #a9ad07cb
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-PICTURE_SUFFIXES |= {".avif", ".jp2", ".tga"}
-
-
+# %% ../nbs/01_clips.ipynb #b16561eb
 def _to_srgb(picture: Image.Image) -> Image.Image:
     """Return a picture as RGB, in the colours that its ICC profile says it has."""
     data = picture.info.get("icc_profile")
@@ -98,7 +94,11 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
             logger.warning("A picture's colour profile cannot be used: it is taken for sRGB.")
     return picture.convert("RGB")
 
+# %% ../nbs/01_clips.ipynb #67c42071
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+PICTURE_SUFFIXES |= {".avif", ".jp2", ".tga"}
 
+# %% ../nbs/01_clips.ipynb #a9ad07cb
 def read_picture(path: str | Path) -> np.ndarray:
     """Read a picture file as RGB uint8 `H x W x 3`.
 

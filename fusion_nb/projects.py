@@ -34,9 +34,9 @@ from tqdm.auto import tqdm
 from .clips import InputError, atomic_write, read_picture, resize_longest
 from .clips import open_video, resize_to_side, write_picture
 from .colorize import load_system, pluralize, prefetch
+from .cuts import CutFinder, is_blank
 from .shots import ColorizeConfig, ExemplarPicture, ExemplarSet, FrameColorizer
-from .shots import GrayFrame, ShotColorizer, check_exemplar, is_cut, lightness
-from .shots import thumbnail
+from .shots import GrayFrame, ShotColorizer, check_exemplar
 from .system import FusionSystem
 from .tracks import Timeline
 from .video import EarlierPart, TimedFrame, VideoOutput, VideoReader, probe
@@ -214,13 +214,16 @@ class StudioProject:
 
     def find_cuts(self) -> Iterator[int]:
         """Look through the rest of the film for cuts; yield the number of frames that are done."""
-        before = None
-        begin = max(self.searched - 1, 0)
-        for number, frame in enumerate(self.film.frames(begin), begin):
-            small = thumbnail(lightness(resize_longest(frame.rgb, 224)))
-            if before is not None and is_cut(before, small):
-                self.cuts.append(number)
-            before, self.searched = small, number + 1
+        begin, seen = max(self.searched - CutFinder.REACH, 0), False
+        grays = (
+            GrayFrame.from_picture(resize_longest(frame.rgb, 224), number, None)
+            for number, frame in enumerate(self.film.frames(begin), begin)
+        )
+        for gray in CutFinder().mark(grays, GrayFrame):
+            if gray.cut and seen and gray.number >= self.searched:
+                self.cuts.append(gray.number)
+            seen = seen or not is_blank(gray.thumb)  # after black alone no shot begins
+            self.searched = max(self.searched, gray.number + 1)
             if self.searched % 1000 == 0:
                 self.write()
             yield self.searched
@@ -392,7 +395,7 @@ class ProjectExport:
             output = self._open(part, reader)
             try:
                 with (
-                    closing(prefetch(grays)) as ahead,
+                    closing(prefetch(CutFinder().mark(grays, GrayFrame))) as ahead,
                     closing(colorizer.ahead.frames(ahead, GrayFrame)) as coming,
                 ):
                     for colored in shots.frames(coming):

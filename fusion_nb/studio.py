@@ -28,6 +28,7 @@ from .exemplar import grid_size, joint_bilateral_upsample, raw_vectors
 from .inspector import _Labels, encode_jpeg
 from .projects import FilmFrames, ProjectExport, ShotMatcher, StudioProject
 from .projects import place_pictures
+from .cuts import CutFinder
 from .shots import ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer
 from .system import FusionSystem
@@ -215,7 +216,7 @@ def preview_frames(
         GrayFrame.from_picture(resize_longest(frame.rgb, longest), number, longest)
         for number, frame in enumerate(frames, start)
     )
-    for colored in shots.frames(grays):
+    for colored in shots.frames(CutFinder().mark(grays, GrayFrame)):
         yield colored.render()
 
 # %% ../nbs/19_studio.ipynb #d6e7f2ed

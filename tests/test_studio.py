@@ -51,6 +51,21 @@ def studio(film, system):
     studio.film.end()
 
 
+def test_black_and_a_flash_make_no_shot(tmp_path):
+    """The shots are those that `fusion_colorize` finds, also where the search was interrupted."""
+    frames = demo_clip()[:14, ::2, ::2].copy()
+    frames[:2], frames[7] = 0, 255
+    write_video(
+        tmp_path / "film.mkv", np.concatenate([frames, frames[2:6, ::-1]]), 25, codec="ffv1"
+    )
+    project = StudioProject(tmp_path / "film.mkv")
+    for done in project.find_cuts():
+        if done == 6:
+            break
+    list(project.find_cuts())
+    assert project.cuts == [0, 14]
+
+
 def export(studio: Studio) -> str:
     """Export, and return the last line."""
     studio.film.export()
