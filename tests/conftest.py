@@ -1,9 +1,11 @@
 """What all tests share: one thread a process, the plain closing line, no silent skips in CI."""
 
+import io
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests run at a time, each on its own core
 
+import coverage
 import pytest
 
 PHASES = ("passed", "failed", "error", "skipped")
@@ -27,8 +29,9 @@ def pytest_unconfigure(config):
     if reporter is None or hasattr(config, "workerinput") or config.option.collectonly:
         return
     count = {phase: len(reporter.stats.get(phase, ())) for phase in PHASES}
-    coverage = getattr(config.pluginmanager.get_plugin("_cov"), "cov_total", None)
-    if coverage:
-        print(f"coverage of fusion_nb: {coverage:.0f} %")
+    if not config.option.no_cov:
+        measured = coverage.Coverage(config_file=str(config.rootpath / ".coveragerc"))
+        measured.load()
+        print(f"coverage of fusion_nb: {measured.report(file=io.StringIO()):.0f} %")
     skipped = f", {count['skipped']} skipped" if count["skipped"] else ""
     print(f"{count['passed']} passed, {count['failed'] + count['error']} failed{skipped}")

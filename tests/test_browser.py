@@ -86,7 +86,7 @@ def lab(tmp_path_factory, browser):
         checkForUpdates=False,
     )
     settings(folder / "settings", "@jupyterlab/notebook-extension:tracker", windowingMode="none")
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "LESSON_SHORT": "1"}
     env.pop("MPLBACKEND", None)  # the lessons' test sets it: a browser shows the pictures
     places = dict(
         JUPYTER_CONFIG_DIR="config",
@@ -207,12 +207,9 @@ def count_pictures(page) -> int:
     return len(sizes)
 
 
-@pytest.mark.parametrize("name", ["04_flow", "06_exemplar"])
-def test_lesson(page, lab, name):
-    """The lesson runs in the browser, its pictures are there, and no script fails."""
-    if not (ROOT / "nbs" / f"{name}.ipynb").exists():
-        pytest.skip(f"there is no lesson {name} yet")
-    run_lesson(page, lab, name)
+def test_lesson(page, lab):
+    """A lesson runs in the browser, its pictures are there, and no script fails."""
+    run_lesson(page, lab, "04_flow")
     assert count_pictures(page) >= 3
     assert not page.faults, page.faults
 

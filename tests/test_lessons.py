@@ -1,4 +1,7 @@
-"""Every lesson runs from top to bottom, and its own cells run on the exported package."""
+"""Every lesson runs from top to bottom, and its own cells run on the exported package.
+
+Both with shorter trainings; `LESSON_SHORT= pytest tests/test_lessons.py` runs them in full.
+"""
 
 import ast
 import json
@@ -25,7 +28,6 @@ LIBRARIES += ["matplotlib.pyplot", "ipywidgets", "anywidget", "nbdev.process", "
 os.environ.setdefault("MPLBACKEND", "agg")  # before matplotlib is loaded
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(LIBRARIES)
-MEASURE = "COVERAGE_PROCESS_CONFIG"  # where it is set, a process measures coverage
 
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 every_numbered_lesson = pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
@@ -41,14 +43,16 @@ def exported_cells(path: Path) -> list[str]:
     return [s for s in sources if s.startswith("#| export")]
 
 
-def run_in_child(path: Path, flags: tuple[str, ...], environment: dict, log: Path) -> None:
+def run_in_child(path: Path, flags: tuple, environment: dict, measure: bool, log: Path) -> None:
     """Run a lesson in this process, a fresh fork; what it prints goes to the file `log`."""
     for stream in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     os.environ.update(environment)
     multiprocessing.set_start_method(None, force=True)  # a lesson's own processes start as usual
     sys.path.insert(0, str(ROOT))
-    measured = coverage.process_startup(force=True)
+    measured = coverage.Coverage(config_file=str(ROOT / ".coveragerc")) if measure else None
+    if measured:
+        measured.start()
     sys.argv = ["run_lesson.py", str(path), *flags]
     try:
         runpy.run_path(str(ROOT / "tools" / "run_lesson.py"), run_name="__main__")
@@ -61,13 +65,10 @@ def run_in_child(path: Path, flags: tuple[str, ...], environment: dict, log: Pat
 
 def run_lesson(path: Path, log: Path, *flags: str, **environment: str) -> None:
     """Run a lesson in a process of its own; only the run on the package measures coverage."""
-    config = os.environ.pop(MEASURE, None)
-    environment["PYTHONPATH"] = str(ROOT)
-    if flags and config:
-        environment[MEASURE] = config
-    child = FORKS.Process(target=run_in_child, args=(path, flags, environment, log))
+    environment |= {"PYTHONPATH": str(ROOT), "LESSON_SHORT": os.environ.get("LESSON_SHORT", "1")}
+    measure = bool(flags) and coverage.Coverage.current() is not None
+    child = FORKS.Process(target=run_in_child, args=(path, flags, environment, measure, log))
     child.start()  # the first one starts the process that the others are forks of
-    os.environ.update({} if config is None else {MEASURE: config})
     child.join()
     assert child.exitcode == 0, log.read_text(errors="replace")[-6000:]
 
@@ -79,10 +80,9 @@ def test_lesson(path, tmp_path):
 
 @every_lesson
 def test_lesson_on_package(path, tmp_path):
-    """With other seeds and shorter trainings: nothing leans on how one training happens to end."""
+    """With other seeds: nothing leans on how one training happens to end."""
     shift = os.environ.get("LESSON_SEED_SHIFT", "1")
-    short = {"LESSON_SEED_SHIFT": shift, "LESSON_SHORT": "1"}
-    run_lesson(path, tmp_path / "log", "--package", **short)
+    run_lesson(path, tmp_path / "log", "--package", LESSON_SEED_SHIFT=shift)
 
 
 @every_lesson

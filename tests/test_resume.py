@@ -24,7 +24,7 @@ from fusion_nb import runs
 from fusion_nb.runs import TrainConfig, last_checkpoint, read_metrics
 from fusion_nb.training import Trainer, train, validation_clips
 
-KILLS = 21
+KILLS = 12
 STEP, VALIDATION, WRITE, OTHER = b"s", b"v", b"w", b"."
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -42,6 +42,7 @@ def fork(job, *args) -> int:
         return child
     code = 1
     try:
+        sys.settrace(None)  # no coverage: it makes the steps slower
         # Threads do not survive a fork: whatever ran in the parent before, here there are none.
         torch.set_num_threads(1)
         cv2.setNumThreads(0)
