@@ -318,7 +318,7 @@ def _damage_notes(reader: VideoReader) -> list[str]:
 class FilmJob:
     """Hold one film to be coloured, and do it. Raises InputError, KeyboardInterrupt.
 
-    video: a file, or a folder of pictures (`fps` a second). exemplar: a picture file, a folder of
+    video: a file, or a folder or pattern of pictures (`fps` a second). exemplar: a picture file, a folder of
     them, or None where `bound` gives (seconds, file) pairs. output: .mp4, .mov, .mkv, or a name
     without suffix for PNGs. trust_mask: a picture over the exemplar, white where it must be
     honoured. codec, quality, resume: see `VideoWriter`. compare: side or wipe. allow_truncated:
@@ -421,7 +421,7 @@ class FilmJob:
                 if interrupt.asked:
                     raise KeyboardInterrupt
                 progress.update(stage.process(item))
-        stage.report.notes += [*writer.notes, *_damage_notes(reader)]
+        stage.report.notes += [*info.notes, *writer.notes, *_damage_notes(reader)]
         return stage.report
 
 # %% ../nbs/18_colorize.ipynb #104dd373

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .clips import InputError, atomic_write, read_picture, resize_longest
+from .clips import InputError, atomic_write, read_picture, resize_longest, to_uint8
 from .clips import open_video, resize_to_side, write_picture
 from .colorize import load_system, pluralize, prefetch
 from .cuts import CutFinder, is_blank
@@ -99,7 +99,7 @@ class FilmFrames:
             frame = next(frames, None)
         if frame is None:
             raise InputError(f"{self.info.path}: frame {number} cannot be decoded; take another")
-        return frame.rgb if frame.rgb.dtype == np.uint8 else (frame.rgb // 257).astype(np.uint8)
+        return to_uint8(frame.rgb)
 
     def seconds(self, number: int) -> float:
         """Return when a frame is shown, from the film's first frame on."""

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['CONTAINERS', 'MediaInfo', 'probe', 'TimestampFixer', 'TimedFrame', 'VideoReader', 'codec_for', 'partial_path',
-           'VideoOutput', 'PngOutput', 'EarlierPart', 'PartialOutput', 'VideoWriter']
+           'VideoOutput', 'EarlierPart', 'PartialOutput', 'VideoWriter']
 
 # %% ../nbs/16_video.ipynb #e3c929dc
 import os
@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 from av.bitstream import BitStreamFilterContext
-from PIL import ExifTags, Image
 
-from .clips import EndCheck, InputError, Orientation, _flush, existing_path, frame_files
-from .clips import frame_rate, frame_to_rgb, open_video, read_picture, rgb_to_frame
-from .clips import write_errors
-from .tracks import FirstFrames, Timeline, Tracks, clock_time, copied_tags, copy_packet
-from .tracks import output_options, rescale, set_pixel_aspect
+from .clips import InputError, Orientation, _flush, existing_path, frame_files
+from .clips import frame_to_rgb, is_sequence, open_video, read_picture, rgb_to_frame
+from .clips import to_uint8, write_errors
+from .pictures import PngOutput, picture_bits, picture_size, sequence_notes
+from .tracks import EndCheck, FirstFrames, Timeline, Tracks, clock_time, copied_tags
+from .tracks import copy_packet, frame_rate, output_options, rescale, set_pixel_aspect
 
 # %% ../nbs/16_video.ipynb #289f7af0
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class MediaInfo:
     a pixel. pictures: the files, where the film is a folder. missing: the seconds that the header
     promises and the file does not hold. origin: the seconds of the file's clock at which the film
     begins. dts_delay: where the time stamps are those of decoding, by how many ticks they are late.
-    samples: the first packets of each track.
+    samples: the first packets of each track. notes: what a user should know, one line each.
     """
 
     path: Path
@@ -56,32 +55,26 @@ class MediaInfo:
     origin: Fraction = Fraction(0)
     dts_delay: int | None = None
     samples: dict[int, list[av.Packet]] = field(default_factory=dict, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
 
 # %% ../nbs/16_video.ipynb #83f31667
-def _picture_size(path: Path) -> tuple[int, int]:
-    """Return width and height of an upright picture, from its header alone."""
-    try:
-        with Image.open(path) as picture:
-            sideways = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return picture.size[::-1] if sideways else picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise InputError(
-            f"{path}: cannot be read as a picture; delete it or save it again"
-        ) from None
-
-
-def _probe_folder(folder: Path, fps: Fraction) -> MediaInfo:
-    """Describe a folder of pictures as a film."""
-    files = frame_files(folder)
-    size = _picture_size(files[0])
-    for path in files:
-        if (other := _picture_size(path)) != size:
+def _probe_sequence(path: Path, fps: float) -> MediaInfo:
+    """Describe a folder or a pattern of pictures as a film."""
+    if not 0 < fps <= 1000:
+        raise InputError(f"fps {fps}: is no rate of frames; give a number above 0, up to 1000")
+    files, rate = frame_files(path), Fraction(fps).limit_denominator(1001)
+    size = picture_size(files[0])
+    for file in files:
+        if (other := picture_size(file)) != size:
             raise InputError(
-                f"{path}: is {other[0]}x{other[1]}, the pictures before it are "
+                f"{file}: is {other[0]}x{other[1]}, the pictures before it are "
                 f"{size[0]}x{size[1]}; all frames of a film need one size"
             )
-    seconds = float(len(files) / fps)
-    return MediaInfo(folder, *size, fps, 1 / fps, len(files), seconds, pictures=tuple(files))
+    told: Any = dict(bits=picture_bits(files[0]), notes=sequence_notes(path, files))
+    seconds = float(len(files) / rate)
+    return MediaInfo(
+        path, *size, rate, 1 / rate, len(files), seconds, pictures=tuple(files), **told
+    )
 
 # %% ../nbs/16_video.ipynb #4e9864bf
 def _describe(path: Path, video, end: EndCheck, frames: FirstFrames, samples) -> MediaInfo:
@@ -103,16 +96,14 @@ def _describe(path: Path, video, end: EndCheck, frames: FirstFrames, samples) ->
 
 
 def probe(path, fps: float = 25) -> MediaInfo:
-    """Describe a video file, or a folder of pictures shown `fps` a second. Raises InputError.
+    """Describe a video file, or a folder or pattern of pictures shown `fps` a second. Raises InputError.
 
     A video is walked through to its end without decoding, so that a file that was cut short is
     known now and not after hours; `missing` says so.
     """
+    if is_sequence(path := Path(path)):
+        return _probe_sequence(path, fps)
     path = existing_path(path)
-    if path.is_dir():
-        if not 0 < fps <= 1000:
-            raise InputError(f"fps {fps}: is no rate of frames; give a number above 0, up to 1000")
-        return _probe_folder(path, Fraction(fps).limit_denominator(1001))
     with open_video(path) as (container, video):
         video.thread_type = "SLICE"  # a frame comes with its packet
         end, frames, timeline = EndCheck(container, video), FirstFrames(video), Timeline(container)
@@ -178,7 +169,8 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[TimedFrame | av.Packet]:
         if self.info.pictures:
-            yield from (TimedFrame(read_picture(p), n, 1) for n, p in enumerate(self.info.pictures))
+            for number, path in enumerate(self.info.pictures):
+                yield TimedFrame(read_picture(path, 16 if self.info.bits > 8 else 8), number, 1)
             return
         timeline = Timeline(self.container, self.info.origin)
         try:
@@ -346,42 +338,6 @@ class VideoOutput:
     def abandon(self) -> None:
         with suppress(av.error.FFmpegError, OSError):
             self.container.close()
-
-
-class PngOutput:
-    """Write a folder of PNGs, and `times.txt`: the milliseconds at which each is shown."""
-
-    def __init__(self, path: Path, reader: VideoReader):
-        path.mkdir()
-        self.path, self.info, self.count = path, reader.info, 0
-        self.bits = 16 if reader.info.bits > 8 else 8
-        sound = any(track.type == "audio" for track in reader.tracks)
-        self.notes = ["sound is left out: a folder of pictures has none"] if sound else []
-        self._times = open(path / "times.txt", "w")  # noqa: SIM115, closed in `close`
-        print("# timestamp format v2", file=self._times)
-
-    def write(self, picture: TimedFrame) -> None:
-        _, data = cv2.imencode(".png", np.ascontiguousarray(picture.rgb[..., ::-1]))
-        self._add(data.tobytes(), picture.pts)
-
-    def keep(self, file: Path, pts: int) -> None:
-        self._add(file.read_bytes(), pts)
-
-    def _add(self, data: bytes, pts: int) -> None:
-        hidden = self.path / ".part"  # a picture is there as a whole or not at all
-        hidden.write_bytes(data)
-        os.replace(hidden, self.path / f"{self.count:06d}.png")
-        print(f"{float(pts * self.info.time_base * 1000):.6f}", file=self._times, flush=True)
-        self.count += 1
-
-    def copy(self, packet: av.Packet) -> None:
-        """Do nothing: there is no place for sound."""
-
-    def close(self) -> None:
-        (self.path / ".part").unlink(missing_ok=True)
-        self._times.close()
-
-    abandon = close
 
 # %% ../nbs/16_video.ipynb #10f81dec
 class EarlierPart:
@@ -561,9 +517,7 @@ class VideoWriter:
 
     def write(self, picture: TimedFrame) -> None:
         """Append a frame; 16 bits are rounded where 8 are written."""
-        rgb = picture.rgb
-        if self.bits == 8 and rgb.dtype == np.uint16:
-            rgb = ((rgb + np.uint32(128)) // 257).astype(np.uint8)
+        rgb = to_uint8(picture.rgb) if self.bits == 8 else picture.rgb
         self._files.verify()
         with write_errors(self.path):
             self._output.write(TimedFrame(rgb, picture.pts, picture.duration))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from fusion_nb.clips import InputError, iter_video, write_picture
+from fusion_nb.clips import InputError, iter_video, open_picture, read_picture, write_picture
 from fusion_nb.colorize import colorize_video, load_system
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
 
@@ -389,6 +391,54 @@ def test_what_is_hidden_or_cannot_be_kept(tmp_path):
         for read in (probe, lambda path: list(iter_video(path))):
             with pytest.raises(InputError, match=f"{matrix}.mp4: its colours cannot be converted"):
                 read(odd)
+
+
+def test_films_of_pictures(tmp_path):
+    """Scans of 16 bits stay as they are; gaps and other files are told; file numbers are kept."""
+    folder, shades = tmp_path / "scan", np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21
+    folder.mkdir()
+    numbers = (8, 9, 10, 13)
+    for number in numbers:
+        cv2.imwrite(str(folder / f"s_{number}.png"), np.roll(shades, number))
+        cv2.imwrite(str(folder / f"s_{number}.tif"), np.roll(shades, number))
+    info = probe(folder / "s_%d.png")
+    assert (info.bits, info.frames, probe(folder / "*.tif").frames, len(info.notes)) == (
+        16,
+        4,
+        4,
+        1,
+    )
+    assert "2 numbers are missing, the first 11" in info.notes[0]
+    rewrite(info.path, tmp_path / "out.mkv", codec="ffv1")
+    rewrite(info.path, tmp_path / "out")
+    names = [f"s_{number}.png" for number in numbers]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*names, "times.txt"])
+    with VideoReader(probe(tmp_path / "out.mkv")) as reader:
+        for number, frame in zip(numbers, reader, strict=True):
+            assert (frame.rgb == np.roll(shades, number)[..., None]).all()
+            again = cv2.imread(str(tmp_path / "out" / f"s_{number}.png"), cv2.IMREAD_UNCHANGED)
+            assert (again == frame.rgb).all()
+    (folder / "s_9.tif").write_text("no picture")
+    with pytest.raises(InputError, match="s_9.tif: cannot be read as a picture"):
+        probe(folder / "*.tif")
+
+
+def test_other_kinds_of_pictures(tmp_path):
+    picture = frames(1, 64, 48)[0]
+    with av.open(str(tmp_path / "a.dpx"), "w", options={"update": "1"}) as file:
+        video = file.add_stream("dpx", rate=1)
+        video.width, video.height, video.pix_fmt = 64, 48, "gbrp10le"
+        frame = av.VideoFrame.from_ndarray(picture).reformat(format="gbrp10le")
+        file.mux([*video.encode(frame), *video.encode(None)])
+    assert np.abs(read_picture(tmp_path / "a.dpx") - picture.astype(int)).max() <= 1
+    for name in ("a.heic", "a.exr", "b.dpx"):
+        (tmp_path / name).write_bytes(b"no picture of this kind")
+        with pytest.raises(InputError, match=f"{name}: (cannot be read|HEIC .* pillow-heif)"):
+            read_picture(tmp_path / name)
+    large = Image.new("L", (10000, 9000))  # Pillow would warn
+    large.save(tmp_path / "large.png")
+    with warnings.catch_warnings(record=True) as told, open_picture(tmp_path / "large.png"):
+        assert not told
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
