@@ -447,27 +447,40 @@ _VIDEO_SUFFIXES = set(
 )
 
 
-def films_in(folder: Path) -> list[Path]:
-    """Return the films of a folder: videos, and folders of pictures.
+def films_in(folder: Path, recursive: bool = False) -> list[Path]:
+    """Return the films of a folder: videos, and folders of pictures; recursive: also those below.
 
     A folder that holds pictures and no video is itself one film: then none.
     """
-    entries = sorted(p for p in Path(folder).iterdir() if not p.name.startswith("."))
-    videos = [p for p in entries if p.is_file() and p.suffix.lower() in _VIDEO_SUFFIXES]
 
-    def has_pictures(paths: Iterable[Path]) -> bool:
-        return any(p.suffix.lower() in PICTURE_SUFFIXES for p in paths)
+    def look(folder: Path) -> tuple[list[Path], list[Path], bool]:
+        """Return the videos and folders in a folder, and whether it is a film of pictures."""
+        entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        files, folders = ([p for p in entries if p.is_dir() == kind] for kind in (False, True))
+        videos = [p for p in files if p.suffix.lower() in _VIDEO_SUFFIXES]
+        pictures = any(p.suffix.lower() in PICTURE_SUFFIXES for p in files)
+        return videos, folders, pictures and not videos
 
-    if not videos and has_pictures(entries):
+    videos, folders, is_film = look(Path(folder))
+    if is_film:
         return []
-    return sorted([*videos, *(p for p in entries if p.is_dir() and has_pictures(p.iterdir()))])
+    films = [*videos, *(p for p in folders if look(p)[2])]
+    below = [film for p in folders if recursive for film in films_in(p, True)]
+    return sorted([*films, *below])
 
 
-def output_names(films: Sequence[Path], folder: Path, codec: str | None) -> list[Path]:
-    """Return an output for each film: its name, with its suffix where two have one name."""
+def output_names(
+    films: Sequence[Path], source: Path, folder: Path, codec: str | None
+) -> list[Path]:
+    """Return an output for each film of `source`: its place and name in `folder`.
+
+    Where two have one name, each keeps its suffix.
+    """
     suffix = {"png": "", "ffv1": ".mkv"}.get(codec or "", ".mp4")
-    stems = [p.stem for p in films]
-    return [folder / ((p.stem if stems.count(p.stem) == 1 else p.name) + suffix) for p in films]
+    places = [folder / p.relative_to(source) for p in films]
+    whole = [p.with_suffix("") if f.is_file() else p for f, p in zip(films, places, strict=True)]
+    named = [w if whole.count(w) == 1 else p for w, p in zip(whole, places, strict=True)]
+    return [p.with_name(p.name + suffix) for p in named]
 
 # %% ../nbs/18_colorize.ipynb #4d7d357a
 def rank_slice(items: Sequence) -> Sequence:
@@ -496,26 +509,33 @@ def process_group() -> Iterator[Callable[[list], list]]:
 
 # %% ../nbs/18_colorize.ipynb #4803b4cb
 def colorize_folder(
-    folder, exemplar, output, system=None, codec: str | None = None, **options: Any
+    folder, exemplar, output, system=None, codec=None, recursive: bool = False, **options: Any
 ) -> list[tuple[Path, str]]:
     """Colour all films of a folder into another one; return the failures, as (film, reason).
 
     What already exists is passed over, what an interrupted run began is resumed, and a film that
     fails does not stop the others. exemplar: a picture, or a folder: of its pictures that of the
-    film's name (film.jpg for film.mp4), or all where there is none. options: see `colorize_video`.
-    Under `accelerate launch` each process takes its part of the films. Raises InputError.
+    film's name (film.jpg for film.mp4), or all where there is none. recursive: take the films in
+    subfolders as well. options: see `colorize_video`. Under `accelerate launch` each process takes
+    its part of the films. Raises InputError.
     """
-    films, exemplar = films_in(Path(folder)), Path(exemplar)
+    folder, exemplar, output = Path(folder), Path(exemplar), Path(output)
+    films = [p for p in films_in(folder, recursive) if output == folder or output not in p.parents]
     if not films:
         raise InputError(f"{folder}: holds no films; give a video, or a folder of videos")
-    jobs = rank_slice(list(zip(films, output_names(films, Path(output), codec), strict=True)))
+    names = output_names(films, folder, output, codec)
+    jobs = rank_slice(list(zip(films, names, strict=True)))
     system, failures = load_system(system), []
     options |= dict(codec=codec, resume=True)
     for film, target in jobs:
         if target.exists():
             tqdm.write(f"{target}: already exists")
             continue
-        own = [p for p in exemplar.glob("*") if p.stem == film.stem] if exemplar.is_dir() else []
+        beside = (exemplar / film.relative_to(folder)).parent, exemplar  # as the films lie, or not
+        files = (
+            p for place in beside for p in place.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES
+        )
+        own = [p for p in files if p.stem == film.stem]
         try:
             report = colorize_video(film, own[0] if own else exemplar, target, system, **options)
             for line in report.lines():
@@ -534,7 +554,7 @@ def _parse_bound(texts: Sequence[str]) -> list[tuple[float, Path]]:
     return [(parse_time(time), Path(file)) for time, _, file in pairs]
 
 
-def _run_folder(video: Path, exemplar, output: Path, at, resume: bool, **options: Any) -> int:
+def _run_folder(video: Path, exemplar, output: Path, at, resume=False, **options: Any) -> int:
     """Colour a folder of films; return the exit code."""
     if at or exemplar is None:
         raise InputError("a folder of films takes a picture or a folder of pictures, and no times")
@@ -552,16 +572,21 @@ def _run_folder(video: Path, exemplar, output: Path, at, resume: bool, **options
     return 1 if failures else 0
 
 
-def run_colorize(video: Path, exemplar: Path | None, output: Path, at=None, **options: Any) -> int:
+def run_colorize(
+    video: Path, exemplar: Path | None, output: Path, at=None, recursive=False, **options: Any
+) -> int:
     """Do the work of `fusion_colorize`, print what there is to say, and return the exit code.
 
-    at: texts TIME=FILE. options: see `colorize_video`. Raises InputError, KeyboardInterrupt.
+    at: texts TIME=FILE. recursive: see `colorize_folder`. options: see `colorize_video`. Raises
+    InputError, KeyboardInterrupt.
     """
     part = partial_path(output)
     if options.get("resume") and output.is_file() and not part.exists():
         raise InputError(f"{output}: is complete; leave --resume out to colour it again")
-    if video.is_dir() and films_in(video):
-        return _run_folder(video, exemplar, output, at, **options)
+    if video.is_dir() and films_in(video, recursive):
+        return _run_folder(video, exemplar, output, at, recursive=recursive, **options)
+    if video.is_dir() and films_in(video, True):
+        raise InputError(f"{video}: its films are in subfolders; add --recursive")
     try:
         report = colorize_video(video, exemplar, output, bound=_parse_bound(at or []), **options)
     except KeyboardInterrupt:

@@ -119,7 +119,7 @@ fusion_colorize --project film.studio"""
 _AT = typer.Option(
     "--exemplar", metavar="TIME=FILE", help="from a time on, as 0:12=a.jpg; repeatable"
 )
-_VIDEO = typer.Argument(help="a video, a folder of pictures, a folder of films")
+_VIDEO = typer.Argument(help="a video, a folder or pattern of pictures, a folder of films")
 _PROJECT = typer.Option(help="the folder of a studio: repeat its export")
 _OUTPUT = typer.Option("-o", "--output", help=".mp4, .mov, .mkv; or a folder")
 _PROPAGATION = typer.Option(
@@ -161,6 +161,7 @@ def _colorize(
     quality: Annotated[int, typer.Option(min=0, max=51, help="h264's CRF, lower is better")] = 18,
     compare: Annotated[str | None, typer.Option(help="with the grey film: side or wipe")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="films in subfolders too")] = False,
     allow_truncated: Annotated[bool, _TRUNCATED] = False,
     fps: Annotated[float, typer.Option(help="of a folder of pictures")] = 25,
     device: Annotated[str, typer.Option(help="auto: a GPU where there is one; cpu, cuda")] = "auto",

@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from fusion_nb.clips import InputError, iter_video, open_picture, read_picture, write_picture
-from fusion_nb.colorize import colorize_video, load_system
+from fusion_nb.colorize import colorize_video, load_system, run_colorize
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -507,6 +507,27 @@ def test_ctrl_c_and_resume(tmp_path, still):
     resumed = start(*words, "--resume")
     assert resumed.wait() == 0, resumed.stderr.read()
     assert decoded(target) == decoded(film) and not part.exists()
+
+
+def test_films_in_subfolders(tmp_path, system, still):
+    films, out, long = tmp_path / "films", tmp_path / "films" / "out", "x" * 245 + ".mp4"
+    for name in ("a.mp4", "b/a.mp4", f"b/c/{long}"):
+        (films / name).parent.mkdir(parents=True, exist_ok=True)
+        make(films / name, count=2)
+    for kind in ("poster.png", "b/poster.png", "b/d/1.png", "b/d/2.png"):
+        (films / kind).parent.mkdir(exist_ok=True)
+        shutil.copy(still, films / kind)
+    how = dict(size=32, progress=False)
+    assert run_colorize(films / "b", still, out, system=system, **how) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["a.mp4", "d.mp4"]
+    (films / "b" / "poster.png").unlink()
+    (films / "b" / "a.mp4").rename(films / "b" / "c" / "a.mp4")
+    shutil.rmtree(films / "b" / "d")
+    with pytest.raises(InputError, match="subfolders; add --recursive"):
+        run_colorize(films / "b", still, out, system=system, **how)
+    assert run_colorize(films, still, out, system=system, recursive=True, **how) == 0
+    made = [str(p.relative_to(out)) for p in out.rglob("*.mp4")]
+    assert sorted(made) == ["a.mp4", "b/c/a.mp4", f"b/c/{long}", "d.mp4"]
 
 
 def launched(script: Path, *words: object) -> tuple[int, str]:
