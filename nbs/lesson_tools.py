@@ -14,7 +14,7 @@ def lesson_seed(number: int = 0) -> int:
 def shortened(number: int, least: int) -> int:
     """Return `number`, or `least` if the environment variable `LESSON_SHORT` is set.
 
-    The tests set it in their second run of each lesson, on the package: the first one is complete.
+    The tests set it, unless they are asked for complete runs (CONTRIBUTING.md).
     """
     return least if os.environ.get("LESSON_SHORT") else number
 
