@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['PARTS', 'NETWORKS', 'NETWORK_NAMES', 'read_checkpoint', 'strip_checkpoint', 'as_weights', 'read_weights',
            'load_strict', 'find_checkpoint', 'load_memflow', 'load_colornet', 'load_swintexco', 'load_fusion_unet',
-           'describe_network', 'build_network', 'upgrade_config', 'upgrade_weights', 'load_networks']
+           'describe_network', 'build_network', 'upgrade_weights', 'load_networks']
 
 # %% ../nbs/09_checkpoints.ipynb #a3bd4468
 import importlib
@@ -422,7 +422,7 @@ def build_network(description: Any) -> Any:
 NETWORK_NAMES = ("flow", "swintexco", "fusion_net")  # of a system
 
 
-def upgrade_config(config: dict) -> dict:
+def _upgrade_config(config: dict) -> dict:
     """Return a `config.json` of the first edition in today's form; others stay as they are."""
     if "networks" in config:
         return config
@@ -457,7 +457,7 @@ def load_networks(folder: Path) -> tuple[dict, dict[str, Any]]:
     """Return the configuration of a saved system, and its networks by name. Raises InputError."""
     try:
         text = (folder / "config.json").read_text(encoding="utf-8")
-        config = upgrade_config(json.loads(text))
+        config = _upgrade_config(json.loads(text))
         parts = {name: config["networks"][name] for name in NETWORK_NAMES}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['CANDIDATE_COLORS', 'Flows', 'Candidate', 'warp_candidate', 'empty_candidate', 'fusion_weights_to_rgb', 'match_flow',
-           'median_filter', 'flow_similarity', 'anchor_flow', 'TrackedPicture', 'track_picture', 'softmax_blend',
-           'stack_inputs', 'SimpleFusionNet', 'FusionUNet', 'FusionOutput', 'TwoBranchFusion', 'stack_candidates',
-           'zero_init', 'pixel_norm', 'ResidualBlock', 'PixelShuffleUNet', 'FusionContext', 'BlendFusion']
+           'flow_similarity', 'anchor_flow', 'TrackedPicture', 'track_picture', 'softmax_blend', 'stack_inputs',
+           'SimpleFusionNet', 'FusionUNet', 'FusionOutput', 'TwoBranchFusion', 'stack_candidates', 'zero_init',
+           'pixel_norm', 'ResidualBlock', 'PixelShuffleUNet', 'FusionContext', 'BlendFusion']
 
 # %% ../nbs/07_fusion.ipynb #76beaf94
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def match_flow(place: Tensor, grid: Sequence[int], size: Sequence[int]) -> Tenso
     return torch.cat([x * size[1], y * size[0]], 1)
 
 # %% ../nbs/07_fusion.ipynb #89851a17
-def median_filter(maps: Tensor) -> Tensor:
+def _median_filter(maps: Tensor) -> Tensor:
     """Return the median of the 3x3 places around each, channel by channel."""
     around = F.pad(maps, (1, 1, 1, 1), mode="replicate").unfold(2, 3, 1).unfold(3, 3, 1)
     return around.flatten(4).median(4).values
@@ -129,7 +129,7 @@ def anchor_flow(
     margin: by how much the cosine must be better.
     """
     size, grid = flow.shape[2:], vectors.shape[2:]
-    found = median_filter(match_flow(place, other.shape[2:], size))
+    found = _median_filter(match_flow(place, other.shape[2:], size))
     now = F.interpolate(flow, grid, mode="area")
     better = flow_similarity(found, vectors, other, size) - margin > flow_similarity(
         now, vectors, other, size
