@@ -453,7 +453,7 @@ class ProjectionHead(nn.Module):
     """A linear head: the backbone's maps side by side, projected to `width` channels.
 
     Its rows begin as the principal components of such maps (`fit`): cosines are then nearly those
-    of the maps themselves, and training goes on from there. It learns its temperature.
+    of the maps themselves, and training continues from there. It learns its temperature.
     """
 
     stride = 8
