@@ -22,6 +22,10 @@ from av.bitstream import BitStreamFilterContext
 from av.format import Flags
 
 # %% ../nbs/tracks.ipynb #3bf50b47
+def _ticks(seconds: Fraction, packet: av.Packet) -> int:
+    return round(seconds / (packet.time_base or 1))
+
+
 class Timeline:
     """Move the times of a file's packets to one clock that never jumps.
 
@@ -36,17 +40,23 @@ class Timeline:
         self._back, self._ahead = (0.1, 10.0) if jumps else (1.0, float("inf"))
         self._offsets = [-origin]
         self._offset: dict[int, Fraction] = {}  # of each stream
+        self._shift: dict[int, tuple[int, float]] = {}  # the same, in ticks and in seconds
+        self._tick: dict[int, float] = {}  # in seconds
         self._due: dict[int, float] = {}  # when the next packet of each stream is due
         self._end = 0.0
 
     def place(self, packet: av.Packet) -> None:
         """Change the times of a packet, in the order of the file."""
-        tick, n = packet.time_base or Fraction(1), packet.stream_index
+        n = packet.stream_index
+        if n not in self._tick:  # a film has a million packets, and fractions are slow
+            self._tick[n] = float(packet.time_base or 1)
         if packet.dts is not None and packet.size:
-            offset = self._offset[n] = self._find_offset(packet, float(tick))
-            end = float(packet.dts * tick + offset + (packet.duration or 0) * tick)
+            offset = self._find_offset(packet, self._tick[n])
+            if n not in self._shift or offset is not self._offset[n]:
+                self._offset[n], self._shift[n] = offset, (_ticks(offset, packet), float(offset))
+            end = (packet.dts + (packet.duration or 0)) * self._tick[n] + self._shift[n][1]
             self._due[n], self._end = end, max(self._end, end)
-        shift = round(self._offset.get(n, self._offsets[-1]) / tick)
+        shift = self._shift[n][0] if n in self._shift else _ticks(self._offsets[-1], packet)
         packet.dts = None if packet.dts is None else packet.dts + shift
         packet.pts = None if packet.pts is None else packet.pts + shift
 
@@ -55,7 +65,7 @@ class Timeline:
         if due is None or packet.stream.type not in ("audio", "video"):
             return min(self._offsets, key=lambda offset: abs(at + float(offset) - self._end))
         own = self._offset[packet.stream_index]
-        if -self._back <= at + float(own) - due <= self._ahead:
+        if -self._back <= at + self._shift[packet.stream_index][1] - due <= self._ahead:
             return own
         for offset in reversed(self._offsets):  # has another stream jumped so before?
             if offset != own and -1.5 <= at + float(offset) - due <= 10:
@@ -153,13 +163,13 @@ class EndCheck:
         if packet.pts is None:
             return
         self.torn = packet.is_corrupt  # the last one counts: a cut goes through it
-        tick, n = packet.time_base or Fraction(1), packet.stream.index
-        begin = float(packet.pts * tick)
-        length = float((packet.duration or 0) * tick) or self.step * is_video
+        tick, n = float(packet.time_base or 1), packet.stream.index
+        begin = packet.pts * tick
+        length = (packet.duration or 0) * tick or self.step * is_video
         self._begin[n] = min(self._begin.get(n, begin), begin)
         self._end[n] = max(self._end.get(n, begin), begin + length)
         if is_video and packet.dts is not None:
-            dts = float(packet.dts * tick)
+            dts = packet.dts * tick
             since_last = 0.0 if self._last_dts is None else dts - self._last_dts
             self._longest, self._last_dts = max(self._longest, length, since_last), dts
 
