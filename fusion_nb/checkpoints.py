@@ -161,7 +161,7 @@ def as_weights(state: Any, source: str | os.PathLike) -> dict[str, Tensor]:
         raise InputError(f"{source}: holds no weights by name (a {type(state).__name__}).")
     for name, value in state.items():
         if not isinstance(value, Tensor):
-            raise InputError(f"{source}: {name} is a {type(value).__name__}, not a weight.")
+            raise InputError(f"{source}: {name} is no weight ({type(value).__name__}).")
         if value.is_floating_point() and not value.isfinite().all():
             raise InputError(f"{source}: {name} has values that are not finite (NaN, infinite).")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
@@ -256,7 +256,7 @@ def download_swin(file: Path) -> Path:
 
 
 def load_swin_weights(embed_net: EmbedNet, file: Path) -> None:
-    """Fill a `EmbedNet` of the published widths from a classifier's file. Raises InputError."""
+    """Fill an `EmbedNet` of the published widths from a classifier's file. Raises InputError."""
     try:
         read_weights(file)  # damaged, or not finite
         source = {"file": str(file)}
@@ -423,7 +423,7 @@ NETWORK_NAMES = ("flow", "swintexco", "fusion_net")  # of a system
 
 
 def _upgrade_config(config: dict) -> dict:
-    """Return a `config.json` of the first edition in today's form; others stay as they are."""
+    """Return a `config.json` of version 0.1 in today's form; others stay as they are."""
     if "networks" in config:
         return config
     flow, match, fusion = (dict(config[name]) for name in ("flow", "swintexco", "fusion"))
@@ -443,7 +443,7 @@ def _upgrade_config(config: dict) -> dict:
 
 
 def upgrade_weights(weights: dict[str, Tensor], config: dict) -> dict[str, Tensor]:
-    """Return the weights of a system of the first edition under today's names."""
+    """Return the weights of a system of version 0.1 under today's names."""
     names = {"fusion_net.calibrate.": "fusion_net.confidence_calibration."}
     if config["networks"]["fusion_net"]["kind"] == "TwoBranchFusion":
         if not any(name.startswith("fusion_net.net.") for name in weights):

@@ -75,7 +75,7 @@ def motorcycle_lab(size: tuple[int, int], device: torch.device = CPU, frames: in
 
 @torch.inference_mode()
 def frame_parts(system: FusionSystem, lab: Tensor) -> dict[str, Callable[[], object]]:
-    """Return the parts of one frame, each as a call: the third of three Lab frames is colored."""
+    """Return the parts of one frame, each as a call: the third of three Lab frames is coloured."""
     *first, l = lab[:, None, :1].unbind(0)
     state = system.init_state(system.encode_exemplar(lab[:1]))
     for frame in first:
@@ -347,7 +347,7 @@ def optimize_for_inference(
     parts: Iterable[str] = ("flow", "match", "fusion"),
     inplace: bool = False,
 ) -> FusionSystem:
-    """Return a copy of the system (`inplace`: itself) in eval mode that colors faster.
+    """Return a copy of the system (`inplace`: itself) in eval mode that colours faster.
 
     dtype: float32, bfloat16, float16 (GPUs), or auto, the best here; `parts` get it. engine: torch,
     or compile, for what gains by it (it warms up at each new size). channels_last: layout of all

@@ -122,7 +122,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 @torch.inference_mode()
 def _quality(preset: str, mode: str, frames: int = 10) -> dict:
-    """Return how far the mode's colors of the demo clip are from those of float32, in dB."""
+    """Return how far the mode's colours of the demo clip are from those of float32, in dB."""
     rgb, dtype = demo_clip()[:frames], mode.split("+")[0]
     lab, system = rgb_to_lab(rgb), benchmark_system(preset)
     pictures = []

@@ -39,7 +39,7 @@ _CANDIDATES = ("propagated", "match", "exemplar_flow", "recent")
 
 @dataclass
 class PrecomputedClip:
-    """A clip and all that its coloring needs but the colors of previous frames.
+    """A clip and all that its colouring needs, except the colours of previous frames.
 
     Each `T x C x H x W` in half precision; only `vectors` are at an eighth of the size.
     """
@@ -69,7 +69,7 @@ class PrecomputedClip:
 
 @torch.no_grad()
 def precompute_clip(colorizer: Colorizer, lab: Tensor, exemplar: Tensor) -> PrecomputedClip:
-    """Compute once what does not depend on predicted colors.
+    """Compute once what does not depend on predicted colours.
 
     colorizer: with a fusion net of four candidates; the fusion net is not called.
     lab: `T x 3 x H x W`. exemplar: `1 x 3 x h x w`.
@@ -119,7 +119,7 @@ def _cat_fields(items: Sequence[Any]) -> list[Tensor]:
 
 
 def _fetched(l: Tensor, past: Past | None, flow: Tensor, maps: Tensor) -> Candidate:
-    """Return what a flow fetches of a frame's colors; maps: confidence and luminance residual."""
+    """Return what a flow fetches of a frame's colours; maps: confidence and luminance residual."""
     if past is None:
         return replace(empty_candidate(l), trust=torch.zeros_like(l))
     ab, trust = warp(past[0], flow), warp(past[1], flow)
@@ -177,7 +177,7 @@ class RolloutStream:
         )
 
     def rotate_hue(self, ab: Tensor) -> Tensor:
-        """Rotate colors `1 x 2 x H x W` in the ab plane."""
+        """Rotate colours `1 x 2 x H x W` in the ab plane."""
         return torch.einsum("ij,bjhw->bihw", self.rotation, ab)
 
     def crop_flow(self, maps: Tensor) -> Tensor:
@@ -224,7 +224,7 @@ def log_distance(ab: Tensor, truth: Tensor, moving: Tensor) -> Tensor:
 
 
 def rollout_loss(net: BlendFusion, streams: list[RolloutStream], frames: int = 2) -> Tensor:
-    """Color the next frames of each stream, with gradients from frame to frame; return the loss.
+    """Colour the next frames of each stream, with gradients from frame to frame; return the loss.
 
     The streams keep what was predicted, without its gradient.
     """
