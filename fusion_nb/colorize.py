@@ -308,10 +308,8 @@ def _damage_notes(reader: VideoReader) -> list[str]:
     if not reader.damaged:
         return []
     places, first = pluralize(len(reader.damaged), "place"), format_time(reader.damaged[0])
-    return [
-        f"{reader.info.path}: damaged in {places}, the first at {first}; what could not be decoded "
-        "was left out"
-    ]
+    lost = f"damaged in {places}, the first at {first}; what could not be decoded was left out"
+    return [f"{reader.info.path}: {lost}"]
 
 
 @dataclass
@@ -403,16 +401,18 @@ class FilmJob:
         """Decode, colour and encode, each in its thread, with a few frames between them."""
         size = (info.width * 2, info.height) if self.compare == "side" else None
         bar = dict(total=info.frames, unit="frame", desc=self.output.name)
+        left, wipe = info.width if size else 0, self.compare == "wipe"  # which cannot be undone
+        how = self.codec, self.quality, size, self.resume, plan
         with (
             GracefulInterrupt() as interrupt,
             VideoReader(info) as reader,
-            VideoWriter(
-                self.output, reader, self.codec, self.quality, size, self.resume, plan
-            ) as writer,
+            VideoWriter(self.output, reader, *how) as writer,
             closing(_to_gray(reader, shots.colorizer.longest)) as frames,
             closing(prefetch(CutFinder().mark(frames, GrayFrame))) as grays,
             closing(shots.colorizer.ahead.frames(grays, GrayFrame)) as coming,
-            closing(prefetch(shots.frames(coming, writer.done, writer.last))) as items,
+            closing(
+                prefetch(shots.frames(coming, (p[:, left:] for p in writer.earlier if not wipe)))
+            ) as items,
             tqdm(**bar, disable=not shots.colorizer.progress) as progress,
         ):
             stage = OutputStage(writer, info, self.config.saturation, self.compare)
@@ -472,10 +472,7 @@ def films_in(folder: Path, recursive: bool = False) -> list[Path]:
 def output_names(
     films: Sequence[Path], source: Path, folder: Path, codec: str | None
 ) -> list[Path]:
-    """Return an output for each film of `source`: its place and name in `folder`.
-
-    Where two have one name, each keeps its suffix.
-    """
+    """Return an output in `folder` for each film of `source`: its name, or that and its suffix."""
     suffix = {"png": "", "ffv1": ".mkv"}.get(codec or "", ".mp4")
     places = [folder / p.relative_to(source) for p in films]
     whole = [p.with_suffix("") if f.is_file() else p for f, p in zip(films, places, strict=True)]
@@ -508,6 +505,13 @@ def process_group() -> Iterator[Callable[[list], list]]:
     distributed.destroy_process_group()
 
 # %% ../nbs/18_colorize.ipynb #4803b4cb
+def _exemplar_for(place: Path, exemplar: Path) -> Path:
+    """Return the picture of a film's name: where the film lies in its folder, or at the top."""
+    files = [*(exemplar / place).parent.glob("*"), *exemplar.glob("*")]
+    own = (p for p in files if p.stem == place.stem and p.suffix.lower() in PICTURE_SUFFIXES)
+    return next(own, exemplar)
+
+
 def colorize_folder(
     folder, exemplar, output, system=None, codec=None, recursive: bool = False, **options: Any
 ) -> list[tuple[Path, str]]:
@@ -524,20 +528,15 @@ def colorize_folder(
     if not films:
         raise InputError(f"{folder}: holds no films; give a video, or a folder of videos")
     names = output_names(films, folder, output, codec)
-    jobs = rank_slice(list(zip(films, names, strict=True)))
     system, failures = load_system(system), []
     options |= dict(codec=codec, resume=True)
-    for film, target in jobs:
+    for film, target in rank_slice(list(zip(films, names, strict=True))):
         if target.exists():
             tqdm.write(f"{target}: already exists")
             continue
-        beside = (exemplar / film.relative_to(folder)).parent, exemplar  # as the films lie, or not
-        files = (
-            p for place in beside for p in place.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES
-        )
-        own = [p for p in files if p.stem == film.stem]
+        still = _exemplar_for(film.relative_to(folder), exemplar)
         try:
-            report = colorize_video(film, own[0] if own else exemplar, target, system, **options)
+            report = colorize_video(film, still, target, system, **options)
             for line in report.lines():
                 tqdm.write(f"{film}: {line}")
         except Exception as error:  # in any case the other films are still to be done

@@ -489,24 +489,32 @@ class ShotColorizer:
                 raise InputError(f"frame {frame} is bound to exemplar {number}: there is none")
         self.shot: Any = None  # a Shot, from the first frame on
         self._earlier: list[Shot] = []
+        self._followed: tuple[GrayFrame, np.ndarray] | None = None  # the newest, coloured before
         self._cuts, self._history = CutFinder(), deque[np.ndarray](maxlen=25)
 
-    def frames(self, items: Iterable, done: int = 0, last: np.ndarray | None = None) -> Iterator:
+    def frames(self, items: Iterable, earlier: Iterable[np.ndarray] = ()) -> Iterator:
         """Turn each `GrayFrame` into a `ColoredFrame`, in order; anything else passes through.
 
-        done: so many frames are coloured already and come out as they are. last: the last of them.
+        earlier: the first frames as an earlier run coloured them, RGB uint8; they come out as they
+        are, and the run is continued from them.
         """
+        pictures = iter(earlier)
         waiting: list = []  # what a known frame ahead may still change, and what lies between
         for item in items:
             waits = bool(waiting)
-            if isinstance(item, GrayFrame) and item.number >= done - 1:
+            if isinstance(item, GrayFrame):
+                if (picture := next(pictures, None)) is not None:
+                    self._follow(item, picture)
+                    yield item
+                    continue
+                self._remember()
                 before = [x for x in waiting if isinstance(x, ColoredFrame)]
-                colored = self.color(item, before, last if item.number == done - 1 else None)
-                waits = item.number >= done and not colored.known and self._key_ahead(item)
+                colored = self.color(item, before)
+                waits = not colored.known and self._key_ahead(item)
                 if colored.cut:
                     yield from waiting
                     waiting = []
-                item = item if item.number < done else colored
+                item = colored
             waiting.append(item)
             if not waits:
                 yield from waiting
@@ -514,33 +522,42 @@ class ShotColorizer:
         yield from waiting
 
     @torch.inference_mode()
-    def color(
-        self,
-        gray: GrayFrame,
-        waiting: Sequence[ColoredFrame] = (),
-        given: np.ndarray | None = None,
-    ) -> ColoredFrame:
-        """Colour a frame; `waiting` are those before it that it may change, if it is known.
-
-        given: its colours from an earlier run, RGB uint8, to be continued from.
-        """
-        if not self.exemplars.encoded:
-            self.exemplars.encode(max(gray.small.shape))
+    def color(self, gray: GrayFrame, waiting: Sequence[ColoredFrame] = ()) -> ColoredFrame:
+        """Colour a frame; `waiting` are those before it that it may change, if it is known."""
         waiting, shot, known = ([] if self._choose_shot(gray) else waiting), self.shot, None
-        if gray.number in self.bound:
-            shot.switch_to(self.exemplars.encoded[self.bound[gray.number]])
         if shot.exemplar.index not in shot.known:
             known = shot.exemplar.as_frame(gray)
         if known is not None:
             shot.blend_back(waiting, gray, known)
             shot.known.append(shot.exemplar.index)
-        if given is not None:
-            small = cv2.resize(given, gray.small.shape[::-1], interpolation=cv2.INTER_AREA)
-            known = _pad_to_min_side(rgb_to_lab(small).to(self.colorizer.device))
         return shot.color(gray, known)
+
+    @torch.inference_mode()
+    def _follow(self, gray: GrayFrame, picture: np.ndarray) -> None:
+        """Follow a frame that was coloured before: which shot, and which exemplar."""
+        if gray.cut:
+            self._remember()
+        self._choose_shot(gray)
+        exemplar, known = self.shot.exemplar, self.shot.known
+        if exemplar.index not in known and exemplar.as_frame(gray) is not None:
+            known.append(exemplar.index)
+        if self._followed is None or not is_blank(gray.thumb):
+            self._followed = gray, picture
+
+    @torch.inference_mode()
+    def _remember(self) -> None:
+        """Take over the colours of the frame that was followed last, the last of its shot."""
+        if self._followed is not None:
+            gray, picture = self._followed
+            small = cv2.resize(picture, gray.small.shape[::-1], interpolation=cv2.INTER_AREA)
+            known = _pad_to_min_side(rgb_to_lab(small).to(self.colorizer.device))
+            self.shot.color(replace(gray), known)  # a copy: nothing is computed ahead of it
+            self._followed = None
 
     def _choose_shot(self, gray: GrayFrame) -> bool:
         """Return whether a frame begins a shot; `self.shot` is then that one."""
+        if not self.exemplars.encoded:
+            self.exemplars.encode(max(gray.small.shape))
         if gray.thumb is None:  # it is not marked
             gray.thumb = thumbnail(gray.l)
             gray.cut = self._cuts.begins_shot(gray.thumb)
@@ -551,6 +568,8 @@ class ShotColorizer:
             fresh = Shot(self.colorizer, self.exemplars, gray)
             self.shot = self.shot if fresh.exemplar is self.shot.exemplar else fresh
         self._history.append(gray.thumb)
+        if gray.number in self.bound:
+            self.shot.switch_to(self.exemplars.encoded[self.bound[gray.number]])
         return begins
 
     def _begin_shot(self, gray: GrayFrame) -> None:

@@ -343,36 +343,35 @@ class VideoOutput:
 class EarlierPart:
     """Hold what an interrupted run wrote: a video, or a folder of PNGs. Raises InputError.
 
-    count: its frames. last: the last of them, RGB `H x W x 3`. items: packets or files to take over.
+    count: its frames. items: packets or files to take over.
     """
 
     def __init__(self, path: Path):
         self.path, self.count, self._open = path, 0, ExitStack()
-        self.last: np.ndarray | None = None
-        self.items: Iterator = iter(self._pictures() if path.is_dir() else self._packets())
-        if self.last is None:
+        self.items: Iterator = iter(())
+        if path.is_dir():
+            files = frame_files(path)
+            self.items, self.count = iter(files), len(files)
+        else:
+            self.items = self._packets()
+        if next(self.pictures(), None) is None:
             raise InputError(f"{path}: holds no frame")
 
-    def _pictures(self) -> list[Path]:
-        files = frame_files(self.path)
-        self.count, self.last = len(files), read_picture(files[-1])
-        return files
+    def pictures(self) -> Iterator[np.ndarray]:
+        """Decode its frames: RGB uint8 `H x W x 3`."""
+        if self.path.is_dir():
+            yield from map(read_picture, frame_files(self.path))
+            return
+        with open_video(self.path) as (container, video), suppress(av.error.FFmpegError):
+            yield from map(frame_to_rgb, islice(container.decode(video), self.count))
 
     def _packets(self) -> Iterator[av.Packet]:
         with open_video(self.path) as (container, video):
-            times: list[int] = []
             with suppress(av.error.FFmpegError):  # it may end in the middle of a packet
                 for packet in container.demux(video):
                     if packet.is_corrupt:
                         break
-                    times += [packet.pts or 0] * bool(packet.size)
-            self.count = len(times)
-            if times:
-                container.seek(times[-1], backward=True, stream=video)
-                for frame in container.decode(video):
-                    self.last = frame.to_ndarray(format="rgb24")
-                    if frame.pts == times[-1]:
-                        break
+                    self.count += bool(packet.size)
         container, video = self._open.enter_context(open_video(self.path))
         packets = islice((p for p in container.demux(video) if p.size), self.count)
         if video.codec_context.name != "h264":
@@ -484,9 +483,9 @@ class VideoWriter:
 
     codec: see `codec_for`. quality: CRF of h264. size: width and height where they are not the
     film's. plan, resume: see `PartialOutput`. When it is stopped, the partial file stays, plays, and
-    resume=True continues it: `done` frames exist, `last` is the last, and `keep` is called for them
-    in place of `write`. bits: of the RGB that is written. notes: what could not be kept, one line
-    each, complete at the end. Raises InputError.
+    resume=True continues it: `done` frames exist, `earlier` gives them as RGB uint8, and `keep` is
+    called for them in place of `write`. bits: of the RGB that is written. notes: what could not be
+    kept, one line each, complete at the end. Raises InputError.
     """
 
     def __init__(
@@ -509,8 +508,9 @@ class VideoWriter:
             raise
         self.bits, self.notes, earlier = self._output.bits, self._output.notes, self._files.earlier
         self.notes += self._files.notes
-        self.done, self.last = (earlier.count, earlier.last) if earlier else (0, None)
-        self._earlier: Iterator = earlier.items if earlier else iter(())
+        self.done = earlier.count if earlier else 0
+        self.earlier: Iterator[np.ndarray] = earlier.pictures() if earlier else iter(())
+        self._kept: Iterator = earlier.items if earlier else iter(())
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -526,7 +526,7 @@ class VideoWriter:
     def keep(self, pts: int) -> None:
         """Take the next frame over from the earlier part, as it is."""
         with write_errors(self.path):
-            self._output.keep(next(self._earlier), pts)
+            self._output.keep(next(self._kept), pts)
         self.count += 1
 
     def copy(self, packet: av.Packet) -> None:

@@ -23,12 +23,12 @@ def system():
     return load_system("tiny")
 
 
-def colored(system, frames, exemplars):
-    """The frames as they come out of `ShotColorizer`."""
-    colorizer = FrameColorizer(system, ColorizeConfig(size=64))
+def colored(system, frames, exemplars, earlier=(), **config):
+    """The frames as they come out of `ShotColorizer`; `earlier`: as an earlier run coloured them."""
+    colorizer = FrameColorizer(system, ColorizeConfig(size=64, **config))
     shots = ShotColorizer(colorizer, ExemplarSet(system, exemplars))
     grays = (GrayFrame.from_picture(f, n, 64) for n, f in enumerate(frames))
-    return list(shots.frames(CutFinder().mark(grays, GrayFrame))), shots
+    return list(shots.frames(CutFinder().mark(grays, GrayFrame), earlier)), shots
 
 
 def test_dissolve_changes_the_exemplar(system):
@@ -63,3 +63,22 @@ def test_shot_that_comes_back(system):
     assert [x.gray.number for x in made if x.cut] == [0, 4, 7, 11]
     assert [made[n].exemplar for n in (0, 4, 7, 11)] == [0, 1, 0, 1]
     assert not shots.shot.start < 11 and len(shots._earlier) == 1  # two shots, not four
+
+
+def test_resumed_shot_comes_back(system):
+    """It has the colours of the earlier run, here false ones, and not those of the exemplar."""
+    a, b = shot("coffee", 8), shot("chelsea", 6)
+    frames, earlier = [*a[:4], *b[:3], *a[4:], *b[3:]], [*a[:4, ..., ::-1], *b[:2]]
+    made, shots = colored(system, frames, [a[0], b[0]], earlier, propagation=1)
+    assert [isinstance(x, GrayFrame) for x in made] == [True] * 6 + [False] * 8
+    assert [x.gray.number for x in made[6:] if x.cut] == [7, 11] and len(shots._earlier) == 1
+    chroma = made[7].ab.reshape(-1, 2)
+    truth, false = (
+        cv2.cvtColor(x.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 1:]
+        for x in (a[4], a[4, ..., ::-1])
+    )
+    far, near = (
+        np.abs(cv2.resize(x, made[7].ab.shape[1::-1]).reshape(-1, 2) - chroma).mean()
+        for x in (truth, false)
+    )
+    assert near < far / 2
