@@ -41,7 +41,7 @@ def split_roots(roots: str | Path | Sequence[str | Path]) -> list[str]:
 
 
 def _is_clutter(folder: Path, parents: set[str]) -> bool:
-    """Return whether a folder is hidden, made by a machine for itself, or a link in a circle."""
+    """Return whether a folder is hidden, made by the system for itself, or a link in a circle."""
     name = folder.name
     return name[0] == "." or name in ("@eaDir", "__MACOSX") or os.path.realpath(folder) in parents
 
