@@ -24,7 +24,14 @@ from .clips import frame_to_rgb, is_sequence, open_video, read_picture, rgb_to_f
 from .clips import to_uint8, write_errors
 from .pictures import PngOutput, picture_bits, picture_size, sequence_notes
 from .tracks import EndCheck, FirstFrames, Timeline, Tracks, clock_time, copied_tags
-from .tracks import copy_packet, frame_rate, output_options, rescale, set_pixel_aspect
+from fusion_nb.tracks import (
+    copy_packet,
+    frame_rate,
+    move_index_to_front,
+    output_options,
+    rescale,
+    set_pixel_aspect,
+)
 
 # %% ../nbs/16_video.ipynb #289f7af0
 @dataclass(frozen=True)
@@ -332,6 +339,8 @@ class VideoOutput:
         self._mux([*self.stream.encode(None), None])
         self._tracks.close()
         self.container.close()
+        if self.container.format.name != "matroska":
+            move_index_to_front(self._path)
         if self.stream.name == "ffv1" and self.info.pixel_aspect != 1:
             set_pixel_aspect(self._path, self._size, self.info.pixel_aspect)
 

@@ -311,6 +311,8 @@ def test_one_clock(tmp_path, name):
     ]
     film.write_bytes(b"".join(part.read_bytes() for part in parts))
     rewrite(film, target)
+    data = target.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # a browser plays it while it is loaded
     times = [float(time) for *_, time in decoded(target)]
     assert len(times) == 12 * len(starts) and 0 <= times[0] < 0.2
     steps = np.diff(times)
