@@ -13,6 +13,7 @@ import torch.optim as optim
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from fusion_nb import system as system_module
 from fusion_nb.checkpoints import NETWORKS
@@ -415,6 +416,37 @@ def test_state_keeps_its_size_and_calls_continue():
         streamed = [out.lab for out in system.stream(lab[0, :, None, :1], lab[:, 0])]
     assert torch.equal(whole, torch.cat([first.lab, second.lab], 1))
     assert torch.equal(whole, torch.stack(streamed, 1))
+
+
+class OnDevice(TorchFunctionMode):
+    """Refuse what would make a GPU wait for the CPU."""
+
+    WAITS = "item cpu numpy tolist __bool__ __float__ __int__ __index__ __array__ nonzero".split()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        assert getattr(function, "__name__", "") not in self.WAITS, function
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("flow", "fusion"), [("memflow", "blend2"), ("memflow", "unet")])
+def test_no_frame_leaves_the_device(flow, fusion):
+    """From L to ab nothing waits for a value."""
+    color_on_device(random_system(flow=FLOWS[flow](), fusion_net=FUSIONS[fusion]()))
+
+
+def test_only_dis_leaves_the_device():
+    """OpenCV's DIS has no GPU code here: it brings L to the CPU. (And the test above can fail.)"""
+    with pytest.raises(AssertionError, match="cpu"):
+        color_on_device(random_system(fusion_net=FUSIONS["blend2"]()))
+
+
+@torch.no_grad()
+def color_on_device(system: FusionSystem) -> None:
+    lab = clip_lab(4)[0]
+    state = system.eval().init_state(lab[:1])
+    for frame in lab[:, :1].split(1):
+        with OnDevice():
+            _, state = system.step(frame, state)
 
 
 def test_gradients_reach_only_what_trains_and_stop_between_frames():
