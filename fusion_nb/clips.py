@@ -432,6 +432,26 @@ class Orientation:
         return np.ascontiguousarray(picture[::-1] if self.mirror_y else picture)
 
 
+def _true_levels(frame: av.VideoFrame, rgb: np.ndarray) -> np.ndarray:
+    """Move black and white of FFmpeg's conversion to the ends of the scale.
+
+    It takes grey for full range whatever its tag says, and fills 16 bits up with zeros: white of
+    limited range becomes 255 * 256.
+    """
+    kind, bits, top = frame.format, frame.format.components[0].bits, int(np.iinfo(rgb.dtype).max)
+    gray, full = kind.name.startswith("gray"), frame.color_range == 2 or "yuvj" in kind.name
+    black, white, deep = 0, top, top > 255 and bits <= 16
+    if gray and frame.color_range == 1:
+        black, white = (top + 1) // 16, (top + 1) * 235 // 256
+    elif deep and (bits == 8 or not kind.is_rgb):
+        bits = bits if gray or full else 8
+        white = ((1 << bits) - 1) << (16 - bits)
+    if (black, white) == (0, top):
+        return rgb
+    scale = top / (white - black)
+    return cv2.addWeighted(rgb, scale, rgb, 0, -black * scale)  # rounds and saturates
+
+
 def frame_to_rgb(frame: av.VideoFrame, pixel_format: str = "rgb24") -> np.ndarray:
     """Convert a decoded frame of any pixel format to upright RGB `H x W x 3`.
 
@@ -445,7 +465,7 @@ def frame_to_rgb(frame: av.VideoFrame, pixel_format: str = "rgb24") -> np.ndarra
             f"its colours cannot be converted ({frame.format.name}, matrix {frame.colorspace} of "
             "ITU-T H.273); convert the film to BT.709"
         ) from None
-    return Orientation.of_frame(frame)(rgb)
+    return Orientation.of_frame(frame)(_true_levels(frame, rgb))
 
 # %% ../nbs/01_clips.ipynb #d7611b3d
 def _decode(path: Path) -> Iterator[av.VideoFrame]:

@@ -98,7 +98,12 @@ def _describe(path: Path, video, end: EndCheck, frames: FirstFrames, samples) ->
     counts, tick = (end.frames, end.seconds), video.time_base or 1 / rate
     fields, aspect = "" if swap else frames.fields(), 1 / aspect if swap else aspect
     lost, origin = end.missing_seconds(), Fraction(end.start if delay is None else 0)
-    found: Any = fields, bits, aspect, (), lost, origin, delay, samples
+    notes = [
+        f"{path}: light of {n}, taken as that of SDR; tone-map it first for true greys"
+        for code, n in ((16, "PQ (HDR)"), (18, "HLG (HDR)"))
+        if frame.color_trc == code
+    ]
+    found: Any = fields, bits, aspect, (), lost, origin, delay, samples, tuple(notes)
     return MediaInfo(path, width, height, rate, tick, *counts, *found)
 
 

@@ -21,7 +21,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fusion_nb.clips import InputError, iter_video, open_picture, read_picture, write_picture
+from fusion_nb.clips import (
+    InputError,
+    frame_to_rgb,
+    iter_video,
+    open_picture,
+    read_picture,
+    write_picture,
+)
 from fusion_nb.colorize import colorize_video, load_system, run_colorize
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
 
@@ -393,6 +400,29 @@ def test_what_is_hidden_or_cannot_be_kept(tmp_path):
         for read in (probe, lambda path: list(iter_video(path))):
             with pytest.raises(InputError, match=f"{matrix}.mp4: its colours cannot be converted"):
                 read(odd)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 16])
+@pytest.mark.parametrize("kind", ["gray", "yuv444p"])
+@pytest.mark.parametrize("limited", [True, False])
+def test_lightness_is_exact(kind, bits, limited):
+    """A ramp in grey and YUV, in both ranges: black, white and all between are where they were."""
+    name, top = kind if bits == 8 else f"{kind}{bits}le", (1 << bits) - 1
+    black, white = (16 << (bits - 8), 235 << (bits - 8)) if limited else (0, top)
+    ramp = np.linspace(black, white, 64).round()
+    frame = av.VideoFrame(64, 2, name)
+    frame.color_range = 1 if limited else 2
+    for number, plane in enumerate(frame.planes):
+        values = np.tile(ramp if number == 0 else np.full(64, 1 << (bits - 1)), (2, 1))
+        data = np.zeros((2, plane.line_size), np.uint8)
+        wide = values.astype(np.uint8 if bits == 8 else "<u2").view(np.uint8)
+        data[:, : wide.shape[1]] = wide
+        plane.update(data.tobytes())
+    rgb = frame_to_rgb(frame, "rgb24" if bits == 8 else "rgb48le")
+    truth = (ramp - black) / (white - black) * 100
+    found = rgb[0, :, 1] / np.iinfo(rgb.dtype).max * 100
+    assert np.abs(found - truth).max() < (0.25 if bits == 8 else 0.01)
+    assert abs((found - truth).mean()) < 0.01
 
 
 def test_films_of_pictures(tmp_path):
