@@ -76,7 +76,8 @@ def _draw_title(axis: Axes, title: str, note: Sequence[tuple[str, str]] | None =
     dots = [Line2D([], [], color=color or "none", label=text, **dot) for color, text in note or ()]
     handles = axis.lines if note is None else dots  # a curve's legend are its lines
     place: dict[str, Any] = dict(loc="lower right", bbox_to_anchor=(1.02, 0.97), frameon=False)
-    axis.legend(handles=handles, fontsize=7, **place, **spaces)
+    small = 7 if len(handles) < 4 else 6  # four candidates fit next to their title
+    axis.legend(handles=handles, fontsize=small, **place, **spaces)
 
 
 def static_figure(
@@ -217,7 +218,8 @@ class ClipViews:
             note = [("", f"full colour: {longest:.1f} px")]
             return lambda t: flow_to_rgb(values[t], max_length=longest), note
         if name == "fusion weights":
-            note = [(color, name) for name, color in CANDIDATE_COLORS.items()][: values.shape[1]]
+            short = [(color, name.split()[0]) for name, color in CANDIDATE_COLORS.items()]
+            note = short[: values.shape[1]]  # exemplar: the exemplar flow
             return lambda t: fusion_weights_to_rgb(values[t]), note
         return lambda t: color_map(values[t].reshape(self.size)), _VIRIDIS
 
