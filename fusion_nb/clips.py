@@ -435,8 +435,8 @@ class Orientation:
 def _true_levels(frame: av.VideoFrame, rgb: np.ndarray) -> np.ndarray:
     """Move black and white of FFmpeg's conversion to the ends of the scale.
 
-    It takes grey for full range whatever its tag says, and fills 16 bits up with zeros: white of
-    limited range becomes 255 * 256.
+    It takes all grey for full range, also where a tag says otherwise, and pads 16 bits with zeros:
+    the white of limited range becomes 255 * 256.
     """
     kind, bits, top = frame.format, frame.format.components[0].bits, int(np.iinfo(rgb.dtype).max)
     gray, full = kind.name.startswith("gray"), frame.color_range == 2 or "yuvj" in kind.name
