@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 # %% ../nbs/commands.ipynb #cfca0f56
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -85,6 +86,18 @@ def _run(function: Callable, verbose: bool, memory_hint: str, options: dict) -> 
         return function(**options) or 0
 
 
+class _Command(typer.core.TyperCommand):
+    """A command that knows what a shell makes of a pattern without quotes."""
+
+    def parse_args(self, ctx, args):
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if "extra argument" in getattr(error, "message", ""):
+                error.message += ". A pattern of pictures needs quotes: 'frames/*.png'"  # type: ignore
+            raise
+
+
 def make_app(function: Callable, epilog: str = "", memory_hint: str = "") -> typer.Typer:
     """Make a command line of a function whose signature is written for typer.
 
@@ -105,7 +118,8 @@ def make_app(function: Callable, epilog: str = "", memory_hint: str = "") -> typ
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     both = {"token_normalize_func": lambda flag: flag.replace("_", "-")}  # --on_missing as well
-    app.command(help=inspect.getdoc(function), epilog=epilog, context_settings=both)(command)
+    texts = dict(help=inspect.getdoc(function), epilog=epilog)
+    app.command(cls=_Command, context_settings=both, **texts)(command)
     return app
 
 # %% ../nbs/commands.ipynb #d45709cd
