@@ -49,6 +49,7 @@ class ShotStrip(anywidget.AnyWidget):
     frame: the one that is open. A click sends the first frame of a shot.
     """
 
+    PAGE = 8  # shots
     _esm, _css = _STATIC / "shots.js", _STATIC / "studio.css"
     shots: traitlets.List = traitlets.List().tag(sync=True)
     pictures: traitlets.List = traitlets.List(traitlets.Bytes()).tag(sync=True)
@@ -141,7 +142,7 @@ class PaintBox(ipywidgets.VBox):
     )
 
     def __init__(self, canvas: StrokeCanvas, actions: dict[str, Callable[[], None]]):
-        self.color = ipywidgets.ColorPicker(value=canvas.color, description="colour")
+        self.color = ipywidgets.ColorPicker(value=canvas.color, description="any colour")
         self.brush = ipywidgets.FloatSlider(
             canvas.width, min=0.004, max=0.06, step=0.002, description="brush", readout=False
         )
@@ -151,7 +152,7 @@ class PaintBox(ipywidgets.VBox):
         traitlets.link((self.tool, "value"), (canvas, "erasing"))
         self.found = control_bar()
         buttons = [button(name, action) for name, action in actions.items()]
-        palette = control_bar(*(self._swatch(*item) for item in self.PALETTE.items()))
+        palette = control_bar(*(self._swatch(color, n) for n, color in self.PALETTE.items()))
         rows = (
             palette,
             self.found,
@@ -161,8 +162,8 @@ class PaintBox(ipywidgets.VBox):
         )
         super().__init__([control_group("1 · Paint: choose a colour, drag on the frame", *rows)])
 
-    def _swatch(self, name: str, color: str) -> ipywidgets.Button:
-        made = button(name, partial(self._choose, color), f"paint in {name}")
+    def _swatch(self, color: str, name: str = "") -> ipywidgets.Button:
+        made = button(name, partial(self._choose, color), f"paint in {name or color}")
         made.style.button_color = color
         return made.add_class("fnb-swatch")
 
@@ -172,7 +173,7 @@ class PaintBox(ipywidgets.VBox):
     def offer(self, project: StudioProject) -> None:
         """Show swatches of the colours of the exemplars."""
         pictures = [read_picture(project.file(n)) for n in sorted(project.exemplars)[:8]]
-        self.found.children = [self._swatch(color, color) for color in frequent_colors(pictures)]
+        self.found.children = [self._swatch(color) for color in frequent_colors(pictures)]
 
 
 class PreviewPlayer(ipywidgets.VBox):
@@ -187,8 +188,7 @@ class PreviewPlayer(ipywidgets.VBox):
         ipywidgets.jslink((self.place, "max"), (play, "max"))
         self.place.observe(self._show, "value")
         super().__init__([self.image, control_bar(play, self.place)])
-        self.add_class("fnb-preview")
-        self.layout.display = "none"
+        self.add_class("fnb-alone")
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -197,7 +197,6 @@ class PreviewPlayer(ipywidgets.VBox):
     def add(self, picture: np.ndarray) -> None:
         """Show one more frame."""
         self.frames.append(encode_jpeg(picture))
-        self.layout.display = None
         self.place.max = self.place.value = len(self.frames) - 1
         self._show()
 
@@ -207,13 +206,14 @@ class PreviewPlayer(ipywidgets.VBox):
 
 # %% ../nbs/controls.ipynb #af36e65c
 class FrameView(ipywidgets.VBox):
-    """A canvas, or a wipe, or two pictures side by side. truth: the film in colour, if any."""
+    """A canvas, a wipe, two pictures side by side, or a preview. truth: the film in colour."""
 
     def __init__(self, canvas: StrokeCanvas, truth: str | Path | None = None):
         self.truth = None if truth is None else FilmFrames(truth)
         blank = np.zeros((2, 2, 3), np.uint8)
         self.canvas, self.wipe = canvas, Wipe(blank, blank, ["grey", "coloured"])
-        self.choice = ipywidgets.ToggleButtons(options=["paint", "wipe", "side by side"])
+        self.player = PreviewPlayer()
+        self.choice = ipywidgets.ToggleButtons(options=["frame", "wipe", "side by side"])
         self.images = [ipywidgets.Image(format="jpeg") for _ in range(2)]
         self.told, self.stage = ipywidgets.Label(), ipywidgets.VBox()
         self.choice.observe(self._lay_out, "value")
@@ -223,8 +223,8 @@ class FrameView(ipywidgets.VBox):
     def _lay_out(self, _=None) -> None:
         cards = map(_card, self.images, self.wipe.names)
         pair = ipywidgets.HBox(list(cards)).add_class("fnb-pair")
-        views = {"paint": self.canvas, "wipe": self.wipe, "side by side": pair}
-        self.stage.children = [views[self.choice.value]]
+        views = {"frame": self.canvas, "wipe": self.wipe, "side by side": pair}
+        self.stage.children = [views.get(self.choice.value, self.player)]
 
     def show(self, gray: np.ndarray, colored: np.ndarray, number: int) -> None:
         """Show a frame, and how near it is to the truth at this number."""
@@ -236,6 +236,9 @@ class FrameView(ipywidgets.VBox):
             pictures, names = [colored, truth], ["coloured", "truth"]
             scores = psnr(colored, truth), ssim(colored, truth)
             self.told.value = f"PSNR {scores[0]:.2f} dB, SSIM {scores[1]:.3f}"
+        height, width = gray.shape[:2]
+        for view in (self.canvas, self.wipe, self.player):  # all of it is to be seen at once
+            view.layout.max_width = f"max(320px, (100vh - 320px) * {width / height:.3f})"
         jpegs = [encode_jpeg(picture) for picture in pictures]
         self.wipe.names, self.wipe.pictures = names, jpegs
         for image, jpeg in zip(self.images, jpegs, strict=True):
@@ -246,6 +249,8 @@ class FrameView(ipywidgets.VBox):
 class ExemplarBox(ipywidgets.VBox):
     """The controls for given pictures. add: is called with a name and a picture, or with a path."""
 
+    BEST = -1  # no exemplar in particular
+
     def __init__(self, add: Callable, choose: Callable[[int], None], remove: Callable[[], None]):
         self._add, self._choose = add, choose
         self.upload = ipywidgets.FileUpload(accept="image/*", description="upload a picture")
@@ -254,11 +259,11 @@ class ExemplarBox(ipywidgets.VBox):
             continuous_update=False,
             description="file",
         )
-        self.after = ipywidgets.Dropdown(description="colours of")
+        self.after = ipywidgets.Dropdown(description="colours from")
         self.upload.observe(self._uploaded, "value")
         self.path.observe(lambda change: change["new"] and self._add(change["new"]), "value")
         self.after.observe(self._chosen, "value")
-        forget = button("forget", remove, "forget the picture or strokes of this frame")
+        forget = button("remove", remove, "remove the picture or the strokes of this frame")
         rows = control_bar(self.path, self.upload), control_bar(self.after, forget)
         super().__init__(
             [control_group("2 · Or give a picture with the colours of this shot", *rows)]
@@ -273,7 +278,7 @@ class ExemplarBox(ipywidgets.VBox):
         self.upload.value = ()
 
     def _chosen(self, change) -> None:
-        if self.after.value is not None and not self.after.disabled:
+        if not self.after.disabled:
             self._choose(self.after.value)
 
     def offer(self, project: StudioProject, shot: Shot) -> None:
@@ -282,6 +287,6 @@ class ExemplarBox(ipywidgets.VBox):
         own = [n for n in names if shot.start <= n < shot.end]
         self.after.disabled = True  # what follows is no choice of the user
         options = [(f"{name} (frame {n})", n) for n, name in names.items() if not own or n in own]
-        self.after.options = [("what fits best", None), *options]
-        self.after.value = own[0] if own else project.chosen.get(shot.start)
+        self.after.options = [("what fits best", self.BEST), *options]
+        self.after.value = own[0] if own else project.chosen.get(shot.start, self.BEST)
         self.after.disabled = bool(own) or not names

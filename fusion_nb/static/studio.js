@@ -18,12 +18,14 @@ const distance = ([x, y], line) =>
 
 const render = ({ model, el }) => {
   el.classList.add("fnb-studio");
-  el.innerHTML = `<div class="zoom" role="group" aria-label="zoom">
+  el.innerHTML = `<div class="scroll"><canvas tabindex="0" role="application"
+      data-lm-suppress-shortcuts="true"
+      aria-label="frame: drag to paint, or arrow keys and space"></canvas></div>
+    <div class="zoom" role="group" aria-label="zoom">
       <button type="button" aria-label="zoom out">−</button>
       <button type="button" aria-label="whole frame">100 %</button>
-      <button type="button" aria-label="zoom in">+</button></div>
-    <div class="scroll"><canvas tabindex="0" role="application" data-lm-suppress-shortcuts="true"
-      aria-label="frame: drag to paint, or arrow keys and space"></canvas></div>`;
+      <button type="button" aria-label="zoom in">+</button>
+      <span>keys: arrows and space paint, E erases, [ ] brush, Ctrl-Z undoes</span></div>`;
   const buttons = el.querySelectorAll("button");
   const scroll = el.querySelector(".scroll");
   const canvas = el.querySelector("canvas");
@@ -32,7 +34,9 @@ const render = ({ model, el }) => {
   const fingers = new Map();
   let url;
   let line = null; // the stroke that is being drawn
+  let sent = null; // the last one, until it is coloured
   let cross = null; // where the keyboard is
+  let brush = null; // where the mouse is
   let zoom = 1;
 
   const trace = (points, color, width) => {
@@ -45,6 +49,12 @@ const render = ({ model, el }) => {
     });
     context.stroke();
   };
+  const ring = ([x, y], width) => {
+    context.beginPath();
+    context.arc(x * canvas.width, y * canvas.height, (width * canvas.width) / 2, 0, 7);
+    [context.strokeStyle, context.lineWidth] = ["#fff", 1];
+    context.stroke();
+  };
   const draw = () => {
     context.drawImage(image, 0, 0, canvas.width, canvas.height);
     const erasing = model.get("erasing");
@@ -52,7 +62,9 @@ const render = ({ model, el }) => {
       trace(stroke.points, "#fff", stroke.width + 0.008);
       trace(stroke.points, stroke.color, stroke.width);
     }
+    if (sent) trace(sent.points, sent.color, sent.width);
     if (line) trace(line, erasing ? "#ffffffa0" : model.get("color"), model.get("width"));
+    if (brush && !line) ring(brush, model.get("width"));
     if (!cross) return;
     const [x, y, d] = [...cross, 0.02];
     [
@@ -66,6 +78,7 @@ const render = ({ model, el }) => {
     image.onload = () => {
       [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
       canvas.dataset.shown = Number(canvas.dataset.shown || 0) + 1;
+      sent = null;
       draw();
       if (old) URL.revokeObjectURL(old);
     };
@@ -103,7 +116,10 @@ const render = ({ model, el }) => {
     if (model.get("erasing")) {
       const left = strokes.filter((stroke) => !touched(stroke, path, width / 2));
       if (left.length < strokes.length) set({ strokes: left });
-    } else set({ strokes: [...strokes, { points: path, color: model.get("color"), width }] });
+    } else {
+      sent = { points: path, color: model.get("color"), width };
+      set({ strokes: [...strokes, sent] });
+    }
     draw();
   };
   const pinch = (event) => {
@@ -128,8 +144,12 @@ const render = ({ model, el }) => {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (fingers.size > 1 && fingers.has(event.pointerId)) pinch(event);
-    if (!line || !(event.buttons & 1)) return;
-    line.push(place(event));
+    brush = event.pointerType === "mouse" ? place(event) : null;
+    if (line && event.buttons & 1) line.push(place(event));
+    draw();
+  });
+  canvas.addEventListener("pointerleave", () => {
+    brush = null;
     draw();
   });
   const lift = (event) => {
@@ -144,15 +164,15 @@ const render = ({ model, el }) => {
     enlarge(zoom * (event.deltaY < 0 ? 1.25 : 0.8), event.clientX - box.left, event.clientY - box.top);
     event.preventDefault();
   });
-  const brush = (factor) => set({ width: Math.min(Math.max(model.get("width") * factor, 0.004), 0.06) });
+  const resize = (factor) => set({ width: Math.min(Math.max(model.get("width") * factor, 0.004), 0.06) });
   const actions = {
     "+": () => enlarge(zoom * 1.5),
     "=": () => enlarge(zoom * 1.5),
     "-": () => enlarge(zoom / 1.5),
     0: () => enlarge(1),
     e: () => set({ erasing: !model.get("erasing") }),
-    "[": () => brush(0.8),
-    "]": () => brush(1.25),
+    "[": () => resize(0.8),
+    "]": () => resize(1.25),
     Escape: () => [line, cross] = [null, null],
     " ": () => {
       cross = cross || [0.5, 0.5];
