@@ -6,6 +6,7 @@ __all__ = ['picture_size', 'picture_bits', 'sequence_notes', 'PngOutput']
 # %% ../nbs/pictures.ipynb #f60f925c
 import os
 import re
+import struct
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,14 +14,29 @@ import cv2
 import numpy as np
 from PIL import ExifTags
 
-from .clips import BY_FFMPEG, InputError, decode_picture, open_picture
+from .clips import BY_FFMPEG, InputError, decode_picture, existing_path, open_picture
 
 # %% ../nbs/pictures.ipynb #8f2720b4
+def _film_scan_size(path: Path) -> tuple[int, int]:
+    """Return width and height by the header of a DPX or EXR file."""
+    with open(path, "rb") as file:
+        head = file.read(1 << 16)
+    window = head.find(b"displayWindow\0box2i\0")  # then a length, and the corners
+    if head[:4] in (b"SDPX", b"XPDS") and len(head) >= 780:
+        width, height = struct.unpack_from(">II" if head[:1] == b"S" else "<II", head, 772)
+    elif 0 < window < len(head) - 40:
+        left, top, right, bottom = struct.unpack_from("<4i", head, window + 24)
+        width, height = right - left + 1, bottom - top + 1
+    else:
+        frame = decode_picture(path)
+        width, height = frame.width, frame.height
+    return width, height
+
+
 def picture_size(path: Path) -> tuple[int, int]:
     """Return width and height of an upright picture, from its header alone. Raises InputError."""
     if path.suffix.lower() in BY_FFMPEG:
-        frame = decode_picture(path)
-        return frame.width, frame.height
+        return _film_scan_size(existing_path(path))
     with open_picture(path) as picture:
         sideways = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return picture.size[::-1] if sideways else picture.size

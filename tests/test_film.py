@@ -30,6 +30,7 @@ from fusion_nb.clips import (
     write_picture,
 )
 from fusion_nb.colorize import colorize_video, load_system, run_colorize
+from fusion_nb.pictures import picture_size
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -463,10 +464,13 @@ def test_other_kinds_of_pictures(tmp_path):
         frame = av.VideoFrame.from_ndarray(picture).reformat(format="gbrp10le")
         file.mux([*video.encode(frame), *video.encode(None)])
     assert np.abs(read_picture(tmp_path / "a.dpx") - picture.astype(int)).max() <= 1
+    assert picture_size(tmp_path / "a.dpx") == (64, 48)
     for name in ("a.heic", "a.exr", "b.dpx"):
         (tmp_path / name).write_bytes(b"no picture of this kind")
         with pytest.raises(InputError, match=f"{name}: (cannot be read|HEIC .* pillow-heif)"):
             read_picture(tmp_path / name)
+        with pytest.raises(InputError, match=name):
+            picture_size(tmp_path / name)
     large = Image.new("L", (10000, 9000))  # Pillow would warn
     large.save(tmp_path / "large.png")
     with warnings.catch_warnings(record=True) as told, open_picture(tmp_path / "large.png"):
