@@ -2,8 +2,7 @@
 
 # %% auto #0
 __all__ = ['load_system', 'colorize_frames', 'parse_time', 'pluralize', 'format_time', 'read_exemplars', 'ColorizeReport',
-           'prefetch', 'OutputStage', 'GracefulInterrupt', 'FilmJob', 'colorize_video', 'films_in', 'output_names',
-           'rank_slice', 'process_group', 'colorize_folder', 'run_colorize']
+           'prefetch', 'colorize_video', 'films_in', 'output_names', 'colorize_folder', 'run_colorize']
 
 # %% ../nbs/18_colorize.ipynb #489d2389
 import hashlib

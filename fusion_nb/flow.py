@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['FlowOutput', 'warp', 'flow_to_rgb', 'FlowEstimator', 'best_device', 'DISFlow', 'endpoint_error', 'read_flo',
-           'occlusion_mask', 'forward_backward_confidence', 'photometric_confidence', 'flow_confidence', 'compose_flow']
+           'occlusion_mask', 'forward_backward_confidence', 'flow_confidence', 'compose_flow']
 
 # %% ../nbs/04_flow.ipynb #42bc8960
 from concurrent.futures import ThreadPoolExecutor

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['CPU', 'DTYPES', 'Proposed', 'time_call', 'yardstick', 'motorcycle_lab', 'frame_parts', 'FrameCost', 'frame_costs',
-           'winograd_conv2d', 'WinogradConv2d', 'CachedWindowAttention', 'best_dtype', 'choose_device',
-           'optimize_for_inference', 'recolor', 'LookAhead', 'process_memory', 'benchmark_system', 'peak_memory']
+           'WinogradConv2d', 'best_dtype', 'choose_device', 'optimize_for_inference', 'recolor', 'LookAhead',
+           'process_memory', 'benchmark_system', 'peak_memory']
 
 # %% ../nbs/15_inference.ipynb #c9337644
 import copy

@@ -2,8 +2,7 @@
 
 # %% auto #0
 __all__ = ['Exemplars', 'logger', 'MATCH_SIDE', 'ColorizerState', 'FrameCandidates', 'FrameOutput', 'SystemOutput', 'Colorizer',
-           'exemplars_by_frame', 'GuideSession', 'preset_folder', 'build_networks', 'download_system', 'FusionSystem',
-           'summary']
+           'GuideSession', 'preset_folder', 'build_networks', 'download_system', 'FusionSystem', 'summary']
 
 # %% ../nbs/10_system.ipynb #988912a1
 import hashlib
