@@ -504,6 +504,7 @@ def open_studio(
     if missing:
         names = " and ".join(missing)
         raise InputError(f"{names}: not installed; pip install 'fusion_nb[studio]' brings the page")
+    print(f"opening {film} ...", flush=True)
     reopened = (film / "project.json").exists()
     folder = film if reopened else folder
     project = StudioProject(None if reopened else film, folder, system)
