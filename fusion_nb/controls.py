@@ -229,7 +229,7 @@ class FrameView(ipywidgets.VBox):
     def show(self, gray: np.ndarray, colored: np.ndarray, number: int) -> None:
         """Show a frame, and how near it is to the truth at this number."""
         pictures, names = [gray, colored], ["grey", "coloured"]
-        self.told.value = ""
+        self.told.value, self.choice.value = "", self.choice.value or "frame"
         if self.truth is not None and number < len(self.truth):
             truth = self.truth.read(number)
             truth = cv2.resize(truth, colored.shape[1::-1], interpolation=cv2.INTER_AREA)

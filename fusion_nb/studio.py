@@ -363,8 +363,7 @@ class Studio(ipywidgets.VBox):
         self.time, self.status = ipywidgets.Label(), ipywidgets.HTML().add_class("fnb-live")
         self.film = FilmBox(self.matcher, self.frame, self.view, self.say)
         super().__init__(self._build())
-        self.add_class("fnb")
-        self.canvas.observe(self._changed, "strokes")
+        self.add_class("fnb").canvas.observe(self._changed, "strokes")
         self.canvas.on_msg(lambda _, message, __: getattr(self, message["do"])())
         self.frame.observe(self._open, "value")
         self._open()
@@ -376,8 +375,8 @@ class Studio(ipywidgets.VBox):
         stage = ipywidgets.VBox([self.status, self.view]).add_class("fnb-stage")
         tools = ipywidgets.VBox([self.paint, self.given, self.film]).add_class("fnb-tools")
         desk = ipywidgets.HBox([stage, tools]).add_class("fnb-desk")
-        place = control_bar(self.frame, self.time)
-        return [head, self.film.strip, place, desk, _Labels(title="studio")]
+        place, names = control_bar(self.frame, self.time), _Labels(title="studio")
+        return [head, self.film.strip, place, desk, names]
 
     def say(self, text: str) -> None:
         """Show a line above the frame."""
@@ -386,7 +385,7 @@ class Studio(ipywidgets.VBox):
     def _open(self, _=None) -> None:
         """Show another frame, with the strokes that it has."""
         number, film = self.frame.value, self.project.film
-        self.say(f"opening frame {number} ...")
+        self.say("opening the frame ...")
         try:
             rgb = film.read(number)
             l = rgb_to_lab(resize_longest(rgb, 448))[:, :1]
@@ -395,7 +394,6 @@ class Studio(ipywidgets.VBox):
             return self.say(str(error))
         strokes = self.project.exemplars.get(number, {}).get("strokes", [])
         self.editor = FrameEditor(l, stroke_features(self.system, l), start, strokes)
-        self.view.choice.value = self.view.choice.value or "frame"
         self.film.strip.frame, self.time.value = number, format_time(film.seconds(number))
         self._show()
         self._offer()
@@ -457,8 +455,7 @@ class Studio(ipywidgets.VBox):
     def choose(self, number: int) -> None:
         """Colour this shot after another exemplar."""
         self.project.choose(self.frame.value, number)
-        given = f"of frame {number}" if number in self.project.exemplars else "that fit it best"
-        self._refresh(f"this shot takes the colours {given}")
+        self._refresh("this shot takes its colours from there now")
 
     def remove(self) -> None:
         """Drop the exemplar of this frame."""
