@@ -118,8 +118,8 @@ def make_app(function: Callable, epilog: str = "", memory_hint: str = "") -> typ
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     both = {"token_normalize_func": lambda flag: flag.replace("_", "-")}  # --on_missing as well
-    texts = dict(help=inspect.getdoc(function), epilog=epilog)
-    app.command(cls=_Command, context_settings=both, **texts)(command)
+    told = inspect.getdoc(function)
+    app.command(cls=_Command, context_settings=both, help=told, epilog=epilog)(command)
     return app
 
 # %% ../nbs/commands.ipynb #d45709cd
@@ -219,7 +219,7 @@ def _evaluate(
         bool, typer.Option("--legacy-psnr", help="add the PSNR of wrapped uint8 differences")
     ] = False,
     exemplar: Annotated[
-        Path | None, typer.Option(help="leave out the frame that this picture is")
+        Path | None, typer.Option(help="leave out the frame that equals this picture")
     ] = None,
 ) -> int | None:
     """Measure coloured clips against the truth: PSNR, SSIM, CDC, colourfulness, warp error, ..."""
