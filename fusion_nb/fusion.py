@@ -223,7 +223,7 @@ def stack_inputs(
 class SimpleFusionNet(nn.Module):
     """Four convolutions at full size that correct the propagated colour.
 
-    The dilations 1, 2, 4 (pixels from tap to tap of a kernel) let it see 8 pixels to each side.
+    The dilations 1, 2, 4 (pixels between neighbours in a kernel) let it see 8 pixels to each side.
     """
 
     def __init__(self, width: int = 32):

@@ -240,7 +240,7 @@ class ClipDiscriminator(nn.Module):
         return self.layers(clip.transpose(1, 2))  # the convolution wants B x 3 x T x H x W
 
 # %% ../nbs/08_losses.ipynb #eecb5b45
-# The reference system's; it does not state the adversarial one.
+# The published system's; it does not state the adversarial one.
 DEFAULT_WEIGHTS = {"l1": 1.0, "perceptual": 0.05, "contextual": 0.015, "temporal": 0.5}
 DEFAULT_WEIGHTS |= {"adversarial": 0.05}
 
