@@ -24,7 +24,7 @@ from fusion_nb import runs
 from fusion_nb.runs import TrainConfig, last_checkpoint, read_metrics
 from fusion_nb.training import Trainer, train, validation_clips
 
-KILLS = 12
+KILLS = 9
 STEP, VALIDATION, WRITE, OTHER = b"s", b"v", b"w", b"."
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 def killed_config(folder: Path, name: str, resume: bool = False) -> TrainConfig:
     "A run of seconds: a validation every three steps, a checkpoint then and every two."
-    steps = dict(steps=60, clips_per_epoch=6, save_every=2, gan_start_epoch=2)
+    steps = dict(steps=45, clips_per_epoch=6, save_every=2, gan_start_epoch=2)
     return micro_config(folder, name, resume=resume, **steps)
 
 
@@ -96,6 +96,7 @@ def shoot(child: int, now: mmap.mmap, phase: bytes, rng: random.Random) -> bytes
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return doing
+        time.sleep(2e-4)  # leave the core to the child
     return None
 
 
@@ -121,7 +122,7 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_weights(tmp_path):
     for phase in (STEP, VALIDATION, WRITE):
         assert hits[phase] >= 2, f"no kill in phase {phase}: {hits}"
     whole, shot = (last_checkpoint(tmp_path / run / "checkpoints") for run in ("whole", "shot"))
-    assert whole[1]["progress"]["step"] == shot[1]["progress"]["step"] == 60
+    assert whole[1]["progress"]["step"] == shot[1]["progress"]["step"] == 45
     assert whole[0].keys() == shot[0].keys()
     for name, tensor in whole[0].items():
         assert torch.equal(tensor, shot[0][name]), name
