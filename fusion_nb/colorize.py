@@ -27,11 +27,11 @@ from torch import distributed, nn
 from tqdm.auto import tqdm
 
 from .clips import PICTURE_SUFFIXES, InputError, read_picture
-from .cuts import CutFinder
+from .cuts import CutFinder, same_shape
 from .inference import WinogradConv2d, choose_device, optimize_for_inference
 from .shots import ColoredFrame, ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer, check_exemplar, find_exemplar_frames, lightness, paint
-from .shots import same_shape
+from .snapshots import Snapshot, SnapshotFolder
 from .system import FusionSystem
 from .video import MediaInfo, TimedFrame, VideoReader, VideoWriter
 from .video import codec_for, partial_path, probe
@@ -146,9 +146,7 @@ def read_exemplars(path) -> dict[str, np.ndarray]:
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         if not files:
-            raise InputError(
-                f"{path}: holds no pictures; give a colour picture or a folder of them"
-            )
+            raise InputError(f"{path}: holds no pictures; give a picture or a folder of them")
     pictures = {str(p): read_picture(p) for p in files}
     for name, picture in pictures.items():
         check_exemplar(picture, name)
@@ -303,14 +301,6 @@ def _as_stored(picture: np.ndarray, info: MediaInfo) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
-def _damage_notes(reader: VideoReader) -> list[str]:
-    if not reader.damaged:
-        return []
-    places, first = pluralize(len(reader.damaged), "place"), format_time(reader.damaged[0])
-    lost = f"damaged in {places}, the first at {first}; what could not be decoded was left out"
-    return [f"{reader.info.path}: {lost}"]
-
-
 @dataclass
 class FilmJob:
     """Hold one film to be coloured, and do it. Raises InputError, KeyboardInterrupt.
@@ -399,29 +389,42 @@ class FilmJob:
     def _colorize(self, info: MediaInfo, shots: ShotColorizer, names, plan: str) -> ColorizeReport:
         """Decode, colour and encode, each in its thread, with a few frames between them."""
         size = (info.width * 2, info.height) if self.compare == "side" else None
-        bar = dict(total=info.frames, unit="frame", desc=self.output.name)
-        left, wipe = info.width if size else 0, self.compare == "wipe"  # which cannot be undone
         how = self.codec, self.quality, size, self.resume, plan
+        bar = dict(total=info.frames, unit="frame", desc=self.output.name)
         with (
             GracefulInterrupt() as interrupt,
             VideoReader(info) as reader,
             VideoWriter(self.output, reader, *how) as writer,
-            closing(_to_gray(reader, shots.colorizer.longest)) as frames,
-            closing(prefetch(CutFinder().mark(frames, GrayFrame))) as grays,
-            closing(shots.colorizer.ahead.frames(grays, GrayFrame)) as coming,
-            closing(
-                prefetch(shots.frames(coming, (p[:, left:] for p in writer.earlier if not wipe)))
-            ) as items,
-            tqdm(**bar, disable=not shots.colorizer.progress) as progress,
         ):
             stage = OutputStage(writer, info, self.config.saturation, self.compare)
             stage.report.exemplars = [] if writer.done else names
-            for item in items:
-                if interrupt.asked:
-                    raise KeyboardInterrupt
-                progress.update(stage.process(item))
-        stage.report.notes += [*info.notes, *writer.notes, *_damage_notes(reader)]
+            states = SnapshotFolder(writer.snapshots, plan, max(4, round(info.fps * 2 / 5)))
+            with (
+                closing(_to_gray(reader, shots.colorizer.longest)) as frames,
+                closing(prefetch(CutFinder().mark(frames, GrayFrame))) as grays,
+                closing(shots.colorizer.ahead.frames(grays, GrayFrame)) as coming,
+                closing(prefetch(self._color(coming, shots, writer, states))) as items,
+                tqdm(**bar, disable=not shots.colorizer.progress) as progress,
+            ):
+                for item in items:
+                    if interrupt.asked:
+                        raise KeyboardInterrupt
+                    if isinstance(item, Snapshot):
+                        states.save(item)
+                    else:
+                        progress.update(stage.process(item))
+        stage.report.notes += [*reader.notes(), *writer.notes, *states.notes]
         return stage.report
+
+    def _color(
+        self, coming: Iterable, shots: ShotColorizer, writer: VideoWriter, states: SnapshotFolder
+    ) -> Iterator:
+        """Colour frames; those of an earlier run come out as they are, and are continued."""
+        if (known := states.load(writer.done)) is not None:
+            return states.take(known.frames(coming, shots), shots)
+        side, wipe = self.compare == "side", self.compare == "wipe"  # which cannot be undone
+        earlier = (p[:, p.shape[1] // 2 * side :] for p in writer.earlier if not wipe)
+        return states.take(shots.frames(coming, earlier), shots)
 
 # %% ../nbs/18_colorize.ipynb #104dd373
 def colorize_video(

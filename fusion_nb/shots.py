@@ -6,7 +6,6 @@ __all__ = ['lightness', 'paint', 'GrayFrame', 'ColoredFrame', 'check_exemplar', 
 
 # %% ../nbs/17_shots.ipynb #b859fa47
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -168,8 +167,7 @@ def check_exemplar(picture: np.ndarray, name: str) -> None:
     """Raise InputError where it is no RGB uint8 picture; warn where it has no colour to give."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(f"{name}: is {picture.dtype} {picture.shape}; give uint8 H x W x 3")
-    small = resize_longest(picture, 256).astype(np.float32) / 255
-    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(resize_longest(picture, 256).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     if np.percentile(np.hypot(lab[..., 1], lab[..., 2]), 98) < 4:
         warnings.warn(f"{name}: has no colour, so the film stays grey", stacklevel=3)
 
@@ -394,16 +392,15 @@ class FrameColorizer:
             lab = self._steer(out, exemplar)
             if carried and before is not None:  # in dimmer light a and b shrink as L + 16 does
                 dimmer = (lab[:, :1].mean() + 1.32) / (before[:, :1].mean() + 1.32)
-                lab = torch.cat(
-                    [lab[:, :1], lab[:, 1:].lerp(out.flow_lab[:, 1:] * dimmer, carried)], 1
-                )
+                ab = lab[:, 1:].lerp(out.flow_lab[:, 1:] * dimmer, carried)
+                lab = torch.cat([lab[:, :1], ab], 1)
         else:
             l = out.lab[:, :1]
             lab = torch.cat([l, known[:, 1:]], 1)
             state = replace(state, certainty=torch.ones_like(l))
         height, width = gray.small.shape
-        ab = lab[0, 1:, :height, :width].permute(1, 2, 0).float().cpu().numpy() * 127
-        return np.ascontiguousarray(ab), float(out.match_score), replace(state, lab=lab)
+        colors = lab[0, 1:, :height, :width].permute(1, 2, 0).float().cpu().numpy() * 127
+        return np.ascontiguousarray(colors), float(out.match_score), replace(state, lab=lab)
 
     def _steer(self, out: FrameOutput, exemplar: ExemplarPicture) -> Tensor:
         """Shift the Lab towards propagation or matching, and to the match where that is trusted."""
@@ -431,7 +428,8 @@ class Shot:
         self.state = colorizer.system.init_state(self.exemplar.encoded)
         self.known: list[int] = []  # the exemplars that turned out to be a frame of it
         self.thumb: Any = None  # of its last visible frame
-        self.last: ColoredFrame | None = None
+        self.last: ColoredFrame | None = None  # without its pictures
+        self.seen: list[np.ndarray] = []  # the thumbnails of its last 25 frames
         self._contrast = 0.0  # of its frame that has most
 
     def switch_to(self, exemplar: ExemplarPicture) -> None:
@@ -446,15 +444,19 @@ class Shot:
         if self.last is not None and known is None and is_blank(small):
             dimmer = (small.mean() + 16) / (self.last.gray.thumb.mean() + 16)
             ab, same = self.last.ab * dimmer, dict(cut=gray.cut, known=False, weak=False)
-            self.last = replace(self.last, gray=gray, ab=ab, **same)
-            return self.last
+            return self._keep(replace(self.last, gray=gray, ab=ab, **same))
         self.thumb = None if is_blank(small) else small
         self._contrast = max(self._contrast, float(small.std()))
         dark = 0.0 if self.last is None else black_share(small, self._contrast)
         ab, score, self.state = self.colorizer.step(gray, self.state, exemplar, known, dark)
         weak = known is None and self.thumb is not None and not dark and score < exemplar.weak_below
-        self.last = ColoredFrame(gray, ab, score, gray.cut, known is not None, weak, exemplar.index)
-        return self.last
+        how = gray.cut, known is not None, weak, exemplar.index
+        return self._keep(ColoredFrame(gray, ab, score, *how))
+
+    def _keep(self, frame: ColoredFrame) -> ColoredFrame:
+        gray = replace(frame.gray, l=frame.gray.thumb, small=frame.gray.thumb)
+        self.last = replace(frame, gray=gray)
+        return frame
 
     def blend_back(self, waiting: Sequence[ColoredFrame], key: GrayFrame, known: Tensor) -> None:
         """Colour the frames before a known one backwards from it, and blend: the nearer, the more."""
@@ -487,9 +489,9 @@ class ShotColorizer:
             if not 0 <= number < len(exemplars.pictures):
                 raise InputError(f"frame {frame} is bound to exemplar {number}: there is none")
         self.shot: Any = None  # a Shot, from the first frame on
-        self._earlier: list[Shot] = []
+        self.earlier: list[Shot] = []
         self._followed: tuple[GrayFrame, np.ndarray] | None = None  # the newest, coloured before
-        self._cuts, self._history = CutFinder(), deque[np.ndarray](maxlen=25)
+        self._cuts = CutFinder()
 
     def frames(self, items: Iterable, earlier: Iterable[np.ndarray] = ()) -> Iterator:
         """Turn each `GrayFrame` into a `ColoredFrame`, in order; anything else passes through.
@@ -565,26 +567,26 @@ class ShotColorizer:
             self._begin_shot(gray)
         elif self._looks_new(gray):
             fresh = Shot(self.colorizer, self.exemplars, gray)
-            self.shot = self.shot if fresh.exemplar is self.shot.exemplar else fresh
-        self._history.append(gray.thumb)
+            if fresh.exemplar is not self.shot.exemplar:
+                fresh.seen, self.shot = self.shot.seen, fresh
+        self.shot.seen = [*self.shot.seen[-24:], gray.thumb]
         if gray.number in self.bound:
             self.shot.switch_to(self.exemplars.encoded[self.bound[gray.number]])
         return begins
 
     def _begin_shot(self, gray: GrayFrame) -> None:
         """Begin a shot, or continue one of the last eight that comes back."""
-        self._history.clear()
         if self.shot is not None:
-            self._earlier = [*self._earlier, self.shot][-8:]
-        shown = [shot for shot in reversed(self._earlier) if shot.thumb is not None]
+            self.earlier = [*self.earlier, self.shot][-8:]
+        shown = [shot for shot in reversed(self.earlier) if shot.thumb is not None]
         back = next((shot for shot in shown if not is_cut(shot.thumb, gray.thumb)), None)
         self.shot = back or Shot(self.colorizer, self.exemplars, gray)
-        self.shot.start = gray.number
-        self._earlier = [shot for shot in self._earlier if shot is not back]
+        self.shot.start, self.shot.seen = gray.number, []
+        self.earlier = [shot for shot in self.earlier if shot is not back]
 
     def _looks_new(self, gray: GrayFrame) -> bool:
         """Return whether to choose the exemplar again: a frame is weak, or a dissolve has ended."""
-        shot, seen = self.shot, self._history
+        shot, seen = self.shot, self.shot.seen
         if len(self.exemplars.encoded) == 1 or gray.number % 6 or is_blank(gray.thumb):
             return False
         changed = any(len(seen) >= n and is_cut(seen[-n], gray.thumb) for n in (12, 24))

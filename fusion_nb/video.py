@@ -196,6 +196,16 @@ class VideoReader:
             self.damaged.append(float((self._fix.last or 0) * self.info.time_base))
             yield from self._decode(None)
 
+    def notes(self) -> list[str]:
+        """Return what a user should know of the film, one line each; at its end."""
+        count, lost = len(self.damaged), []
+        if count:
+            places = f"{count} {'place' if count == 1 else 'places'}"
+            first = clock_time(self.damaged[0])
+            lost = [f"{self.info.path}: damaged in {places}, the first at {first}; "]
+            lost[0] += "what could not be decoded was left out"
+        return [*self.info.notes, *lost]
+
     def _decode(self, packet: av.Packet | None) -> Iterator[TimedFrame]:
         frames: list[av.VideoFrame] = []
         try:
@@ -238,7 +248,7 @@ def codec_for(path: Path, codec: str | None = None) -> str:
 
 def partial_path(path: Path) -> Path:
     """Return the name of an output while it is not complete: NAME.partial.mp4 for NAME.mp4."""
-    room = 255 - len(os.fsencode(f".partial{path.suffix}.plan"))  # bytes of a file's name
+    room = 255 - len(os.fsencode(f".partial{path.suffix}.state"))  # bytes of a file's name
     stem = path.stem.encode(errors="surrogateescape")[:room].decode(errors="ignore")
     return path.with_name(f"{stem}.partial{path.suffix}")
 
@@ -416,12 +426,14 @@ class PartialOutput:
     """Look after an output that is not complete yet: NAME.partial.mp4, and its plan next to it.
 
     plan: a fingerprint of all that the result depends on. resume: take over what an interrupted run
-    left under the same plan (`earlier`, None where there is nothing). Raises InputError.
+    left under the same plan (`earlier`, None where there is nothing). snapshots: a folder for what
+    else a resumed run needs; it goes with the part. Raises InputError.
     """
 
     def __init__(self, path: Path, plan: str = "", resume: bool = False):
         self.path, self.part = path, partial_path(path)
         self._plan = self.part.with_name(f"{self.part.name}.plan")
+        self.snapshots = self.part.with_name(f"{self.part.name}.state")
         self._aside = path.with_name(self.part.name.replace(".partial", ".earlier"))
         self.earlier: EarlierPart | None = None
         self.notes: list[str] = []
@@ -445,6 +457,8 @@ class PartialOutput:
             self._plan.write_text(plan, "utf8")
             if left:
                 self._set_aside()
+            else:
+                _remove(self.snapshots)
 
     def _set_aside(self) -> None:
         """Move the longer of what earlier runs left out of the way, and open it."""
@@ -490,6 +504,7 @@ class PartialOutput:
                 os.replace(self._aside, self.part)
         if not self.part.exists():
             self._plan.unlink(missing_ok=True)
+            _remove(self.snapshots)
 
 # %% ../nbs/16_video.ipynb #f15ee22c
 class VideoWriter:
@@ -498,8 +513,8 @@ class VideoWriter:
     codec: see `codec_for`. quality: CRF of h264. size: width and height where they are not the
     film's. plan, resume: see `PartialOutput`. When it is stopped, the partial file stays, plays, and
     resume=True continues it: `done` frames exist, `earlier` gives them as RGB uint8, and `keep` is
-    called for them in place of `write`. bits: of the RGB that is written. notes: what could not be
-    kept, one line each, complete at the end. Raises InputError.
+    called for them in place of `write`. snapshots: see `PartialOutput`. bits: of the RGB that is
+    written. notes: what could not be kept, one line each, complete at the end. Raises InputError.
     """
 
     def __init__(
@@ -522,6 +537,7 @@ class VideoWriter:
             raise
         self.bits, self.notes, earlier = self._output.bits, self._output.notes, self._files.earlier
         self.notes += self._files.notes
+        self.snapshots = self._files.snapshots
         self.done = earlier.count if earlier else 0
         self.earlier: Iterator[np.ndarray] = earlier.pictures() if earlier else iter(())
         self._kept: Iterator = earlier.items if earlier else iter(())

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from test_shots import shot
 
 from fusion_nb.clips import (
     InputError,
@@ -29,8 +30,9 @@ from fusion_nb.clips import (
     read_picture,
     write_picture,
 )
-from fusion_nb.colorize import colorize_video, load_system, run_colorize
+from fusion_nb.colorize import ColorizeReport, colorize_video, load_system, run_colorize
 from fusion_nb.pictures import picture_size
+from fusion_nb.snapshots import SnapshotFolder
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -274,6 +276,44 @@ def test_full_disk(tmp_path, system, still):
         assert 0 < len(decoded(partial_path(tmp_path / name))) < 40
         report = colorize_video(film, still, tmp_path / name, system, resume=True, **how)
         assert report.kept > 0 and len(decoded(tmp_path / name)) == 40
+
+
+def test_resumed_colours(tmp_path, system, monkeypatch):
+    """A resumed film has the colours of one that was never stopped, bit for bit, also in a shot
+    that comes back; without the saved state it has not."""
+    a, b = shot("coffee", 14), shot("chelsea", 5)
+    for number, picture in enumerate([*a[:8], *b, *a[8:]]):
+        write_picture(tmp_path / "film" / f"{number:02d}.png", picture)
+    write_picture(tmp_path / "still.png", a[0])
+    monkeypatch.setattr(SnapshotFolder, "seconds", 0)
+    write = VideoWriter.write
+
+    def colored(name: str, stop: int, **how) -> tuple[ColorizeReport, list[np.ndarray]]:
+        def stops(writer, frame):
+            if writer.count == stop:
+                raise KeyboardInterrupt
+            write(writer, frame)
+
+        monkeypatch.setattr(VideoWriter, "write", stops)
+        words = tmp_path / "film", tmp_path / "still.png", tmp_path / name, system
+        report = colorize_video(*words, codec="ffv1", size=64, progress=False, **how)
+        return report, list(iter_video(tmp_path / name))
+
+    _, whole = colored("whole.mkv", -1)
+    with pytest.raises(KeyboardInterrupt):
+        colored("out.mkv", 12)
+    saved = tmp_path / "out.partial.mkv.state"
+    for file in tmp_path.glob("out.*"):
+        copy = shutil.copytree if file.is_dir() else shutil.copy
+        copy(file, tmp_path / file.name.replace("out", "torn"))
+    report, resumed = colored("out.mkv", -1, resume=True)
+    assert report.kept == 11 and not report.notes and not saved.exists()  # B; A is remembered
+    np.testing.assert_array_equal(resumed, whole)
+    for file in (tmp_path / "torn.partial.mkv.state").glob("shot*"):
+        file.write_bytes(file.read_bytes()[:-1])
+    report, torn = colored("torn.mkv", -1, resume=True)
+    assert report.kept == 12 and ["damaged" in note for note in report.notes] == [True, True, False]
+    assert np.array_equal(torn[:12], whole[:12]) and not np.array_equal(torn, whole)
 
 
 def rewrite(film: Path, target: Path, pause: float = 0, **how) -> tuple[list[str], int]:

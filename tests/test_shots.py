@@ -62,7 +62,7 @@ def test_shot_that_comes_back(system):
     made, shots = colored(system, [*a[:4], *b[:3], *a[4:8], *b[3:]], [a[0], b[0]])
     assert [x.gray.number for x in made if x.cut] == [0, 4, 7, 11]
     assert [made[n].exemplar for n in (0, 4, 7, 11)] == [0, 1, 0, 1]
-    assert not shots.shot.start < 11 and len(shots._earlier) == 1  # two shots, not four
+    assert not shots.shot.start < 11 and len(shots.earlier) == 1  # two shots, not four
 
 
 def test_resumed_shot_comes_back(system):
@@ -71,7 +71,7 @@ def test_resumed_shot_comes_back(system):
     frames, earlier = [*a[:4], *b[:3], *a[4:], *b[3:]], [*a[:4, ..., ::-1], *b[:2]]
     made, shots = colored(system, frames, [a[0], b[0]], earlier, propagation=1)
     assert [isinstance(x, GrayFrame) for x in made] == [True] * 6 + [False] * 8
-    assert [x.gray.number for x in made[6:] if x.cut] == [7, 11] and len(shots._earlier) == 1
+    assert [x.gray.number for x in made[6:] if x.cut] == [7, 11] and len(shots.earlier) == 1
     chroma = made[7].ab.reshape(-1, 2)
     truth, false = (
         cv2.cvtColor(x.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 1:]
