@@ -44,7 +44,8 @@ def _chunks(pred: Path, truth: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for number, (ours, theirs) in enumerate(zip_longest(iter_clip(pred), iter_clip(truth))):
         if ours is None or theirs is None:
             shorter = pred if ours is None else truth
-            raise InputError(f"{shorter}: has {number} frames, the other clip has more")
+            length = pluralize(number, "frame")
+            raise InputError(f"{shorter}: has {length}, the other clip has more; give the same part")
         if ours.shape != theirs.shape:
             sizes = [f"{x.shape[1]}x{x.shape[0]}" for x in (ours, theirs)]
             raise InputError(f"{pred}: is {sizes[0]}, the truth {sizes[1]}; give clips of one size")
