@@ -339,9 +339,13 @@ def age_film(lab: Tensor, rng: np.random.Generator) -> Tensor:
 def real_clips(folder: Path, side: int = 224) -> Iterator[_LabClip]:
     """Return each clip in a folder of clips in several ways, most of them `side` pixels long.
 
-    From the first frame and from a later one, whole and quicker, new and as an old film.
+    From the first frame and from a later one, whole and quicker, new and as an old film. Raises
+    InputError.
     """
-    for number, clip in enumerate(sorted(p for p in Path(folder).iterdir() if p.is_dir())):
+    clips = sorted(p for p in Path(folder).iterdir() if p.is_dir())
+    if not clips:
+        raise InputError(f"{folder}: holds no clips. Give a folder of frames for each clip in it.")
+    for number, clip in enumerate(clips):
         rng = np.random.default_rng([11, number])
         full = read_clip(clip)
         lab = rgb_to_lab(np.stack([resize_longest(x, side) for x in full]))
