@@ -45,7 +45,9 @@ def _chunks(pred: Path, truth: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         if ours is None or theirs is None:
             shorter = pred if ours is None else truth
             length = pluralize(number, "frame")
-            raise InputError(f"{shorter}: has {length}, the other clip has more; give the same part")
+            raise InputError(
+                f"{shorter}: has {length}, the other clip has more; give the same part"
+            )
         if ours.shape != theirs.shape:
             sizes = [f"{x.shape[1]}x{x.shape[0]}" for x in (ours, theirs)]
             raise InputError(f"{pred}: is {sizes[0]}, the truth {sizes[1]}; give clips of one size")
