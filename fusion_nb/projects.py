@@ -491,6 +491,21 @@ def _page(arguments: dict) -> str:
     return json.dumps(dict(cells=[cell], metadata=metadata, nbformat=4, nbformat_minor=4))
 
 
+_TEMPLATE = """{%- extends "voila/templates/lab/index.html.j2" -%}
+{%- block notebook_css -%}
+{{ super() | replace("https://cdn.jsdelivr.net/npm/", "data:text/css,") }}
+{%- endblock notebook_css -%}
+"""
+
+
+def _write_template(folder: Path) -> None:
+    """Write Voila's page as a template `studio` that waits for no style sheet of another server."""
+    place = folder / "voila" / "templates" / "studio"
+    place.mkdir(parents=True)
+    (place / "conf.json").write_text('{"base_template": "lab"}')
+    (place / "index.html.j2").write_text(_TEMPLATE)
+
+
 def open_studio(
     film: Path,
     folder: Path | None = None,
@@ -518,6 +533,7 @@ def open_studio(
     with tempfile.TemporaryDirectory() as place:
         page = Path(place) / f"{project.film.info.path.stem}.ipynb"
         page.write_text(_page(arguments | {"system": system}), "utf-8")
+        _write_template(page.parent)
         _serve(page, port, browser)
 
 
@@ -525,8 +541,11 @@ def _serve(page: Path, port: int, browser: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server ends with this process
     token = secrets.token_urlsafe(24)
     options = "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.auto_token=True"
-    command = [sys.executable, "-m", "voila", str(page), *options, "--Voila.log_level=ERROR"]
-    server = subprocess.Popen(command, env={**os.environ, "JUPYTER_TOKEN": token})
+    options += "--template=studio", "--Voila.log_level=ERROR"
+    command = [sys.executable, "-m", "voila", str(page), *options]
+    paths = os.pathsep.join(filter(None, [str(page.parent), os.environ.get("JUPYTER_PATH")]))
+    environment = {**os.environ, "JUPYTER_TOKEN": token, "JUPYTER_PATH": paths}
+    server = subprocess.Popen(command, env=environment)
     try:
         while server.poll() is None:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

@@ -446,11 +446,14 @@ def open_studio(page, lab, folder: Path):
 
 
 def test_studio(page, lab, tmp_path):
-    """Five strokes, eraser, undo and zoom, preview, export, a correction later, and all again."""
+    """Strokes by mouse and finger, eraser, undo, zoom, preview, export, a correction, all again."""
     canvas = open_studio(page, lab, tmp_path)
     for n, color in enumerate(["wood", "sky", "grass", "skin", "grey"]):
         page.get_by_role("button", name=color, exact=True).click()
-        paint(page, canvas, 0.2 + 0.12 * n)
+        if n < 4:
+            paint(page, canvas, 0.2 + 0.12 * n)
+        else:
+            paint_by_touch(page, canvas)
         expect(page.get_by_text(re.compile(f"{n + 1} strokes?, saved"))).to_be_visible(timeout=SLOW)
     shot(page, "studio_painted")
     page.get_by_role("button", name="erase", exact=True).click()
@@ -492,6 +495,17 @@ def paint(page, canvas, height: float) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + 0.5 * box["width"], y, steps=4)
     page.mouse.up()
+
+
+def paint_by_touch(page, canvas) -> None:
+    """Draw a stroke up the canvas with a finger; the page stays where it is."""
+    canvas.scroll_into_view_if_needed()
+    box, touch = canvas.bounding_box(), page.context.new_cdp_session(page)
+    for kind, height in [("touchStart", 0.8), *(("touchMove", 0.8 - 0.1 * n) for n in range(1, 6))]:
+        point = dict(x=box["x"] + 0.4 * box["width"], y=box["y"] + height * box["height"])
+        touch.send("Input.dispatchTouchEvent", dict(type=kind, touchPoints=[point]))
+    touch.send("Input.dispatchTouchEvent", dict(type="touchEnd", touchPoints=[]))
+    assert canvas.bounding_box() == box
 
 
 def test_site(browser, tmp_path):
