@@ -220,7 +220,7 @@ def write_errors(path: str | Path) -> Iterator[None]:
 def _temporary_name(path: Path) -> Path:
     """Make the folder of `path` and return a new hidden name next to it, with the same suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    return path.with_name(f".{path.stem[:50]}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
 def _flush(path: Path) -> None:

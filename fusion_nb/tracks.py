@@ -2,14 +2,11 @@
 
 # %% auto #0
 __all__ = ['Timeline', 'FirstFrames', 'frame_rate', 'EndCheck', 'copy_packet', 'rescale', 'output_options', 'set_pixel_aspect',
-           'copied_tags', 'move_index_to_front', 'clock_time', 'Tracks']
+           'copied_tags', 'copy_with_index_first', 'clock_time', 'Tracks']
 
 # %% ../nbs/tracks.ipynb #eb7b997a
 import errno
-import mmap
-import os
 import re
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.format import Flags
 
@@ -279,47 +275,26 @@ def copied_tags(metadata: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in tags.items() if not k.lower().startswith("_statistics")}
 
 # %% ../nbs/tracks.ipynb #eb3e5271
-def _boxes(data, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each box of an mp4, and where its content begins and ends."""
-    while start + 8 <= end:
-        size, kind = struct.unpack_from(">I4s", data, start)
-        head = 8
-        if size == 1:  # a large one
-            head, size = 16, struct.unpack_from(">Q", data, start + 8)[0]
-        yield kind, start + head, start + size
-        start += max(size, head)
-
-
-def _shift_offsets(index: bytearray, start: int, end: int, shift: int) -> None:
-    """Add to the places in the file that the index of an mp4 names."""
-    for kind, begin, stop in _boxes(index, start, end):
-        if kind in (b"trak", b"mdia", b"minf", b"stbl"):
-            _shift_offsets(index, begin, stop, shift)
-        elif kind in (b"stco", b"co64"):
-            size = 4 if kind == b"stco" else 8
-            count = (stop - begin - 8) // size
-            places = np.frombuffer(index, f">u{size}", count, begin + 8)
-            if count and int(places.max()) + shift >= 1 << (8 * size):
-                raise OverflowError
-            places += places.dtype.type(shift)
-
-
-def move_index_to_front(path: Path) -> None:
-    """Put the index of a complete mp4 before its data; where there is no room, it stays behind."""
-    new = path.with_name(f"{path.name}.head")
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        boxes = list(_boxes(data, 0, len(data)))
-        if boxes[-1][0] != b"moov":
-            return
-        first, last = boxes[0][2], boxes[-1][1] - 8
-        index = bytearray(data[last:])
-        with suppress(OSError, OverflowError), open(new, "wb") as output:
-            _shift_offsets(index, 8, len(index), len(index))
-            output.write(data[:first] + index)
-            for at in range(first, last, 1 << 20):
-                output.write(data[at : min(at + (1 << 20), last)])
-            os.replace(new, path)
-    new.unlink(missing_ok=True)
+def copy_with_index_first(path: Path, target: Path, tick: Fraction) -> None:
+    """Write a complete mp4 once more, its index before its data; tick: of its film."""
+    options = {"movflags": "faststart", "movie_timescale": str(min(tick.denominator, 1 << 30))}
+    with (
+        av.open(f"file:{path}") as film,
+        av.open(f"file:{target}", "w", options=options) as copy,
+    ):
+        copy.metadata.update(copied_tags(film.metadata))
+        copy.set_chapters(film.chapters())
+        streams: dict[int, Any] = {}
+        for track in film.streams:
+            if track.type == "data" or track.discard == av.stream.Discard.all:
+                continue  # made of the tags: a time code, the names of chapters
+            streams[track.index] = stream = copy.add_stream_from_template(track)
+            stream.metadata.update(track.metadata)
+            stream.disposition, stream.time_base = track.disposition, track.time_base
+        for packet in film.demux():
+            if packet.size and packet.stream_index in streams:
+                packet.stream = streams[packet.stream_index]
+                copy.mux(packet)
 
 # %% ../nbs/tracks.ipynb #8b2c2432
 _LAYOUTS = {1: "mono", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}

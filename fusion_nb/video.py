@@ -19,15 +19,22 @@ import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
 
-from .clips import InputError, Orientation, _flush, existing_path, frame_files
+from fusion_nb.clips import (
+    InputError,
+    Orientation,
+    _flush,
+    atomic_write,
+    existing_path,
+    frame_files,
+)
 from .clips import frame_to_rgb, is_sequence, open_video, read_picture, rgb_to_frame
 from .clips import to_uint8, write_errors
 from .pictures import PngOutput, picture_bits, picture_size, sequence_notes
 from .tracks import EndCheck, FirstFrames, Timeline, Tracks, clock_time, copied_tags
 from fusion_nb.tracks import (
     copy_packet,
+    copy_with_index_first,
     frame_rate,
-    move_index_to_front,
     output_options,
     rescale,
     set_pixel_aspect,
@@ -355,7 +362,14 @@ class VideoOutput:
         self._tracks.close()
         self.container.close()
         if self.container.format.name != "matroska":
-            move_index_to_front(self._path)
+            try:
+                with atomic_write(self._path) as new:
+                    copy_with_index_first(self._path, new, self.info.time_base)
+            except (InputError, ValueError) as error:
+                reason = str(error).removeprefix(f"{self._path}: ")
+                self.notes.append(
+                    f"the index of the film is at its end, it plays all the same ({reason})"
+                )
         if self.stream.name == "ffv1" and self.info.pixel_aspect != 1:
             set_pixel_aspect(self._path, self._size, self.info.pixel_aspect)
 

@@ -412,6 +412,20 @@ def test_late_faults(tmp_path):
         rewrite(film, target, resume=True)
 
 
+def test_full_disk_at_the_very_end(tmp_path, monkeypatch):
+    """There is no room to move the index to the front: the film is complete, and a note says so."""
+
+    def refuses(*args):
+        raise OSError(28, "No space left on device")
+
+    film, target = make(tmp_path / "film.mp4", sound="aac"), tmp_path / "out.mp4"
+    monkeypatch.setattr("fusion_nb.video.copy_with_index_first", refuses)
+    notes, _ = rewrite(film, target)
+    assert len(notes) == 1 and "No space left" in notes[0] and "plays all the same" in notes[0]
+    assert decoded(target) == decoded(film) and sounds(target) == sounds(film)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["film.mp4", "out.mp4"]
+
+
 def test_what_is_hidden_or_cannot_be_kept(tmp_path):
     """Sound that an edit list hides stays hidden; long names; covers; colours without a formula."""
     source, film = make(tmp_path / "whole.mp4", sound="aac", count=30), tmp_path / "film.mp4"
