@@ -414,8 +414,8 @@ class LookAhead:
     """Colour frames with a system, and work on the match and the flows of coming ones meanwhile.
 
     to_l: returns the L of an item of a stream, `B x 1 x H x W`. Results are those of `system.step`.
-    Iterate over `frames(items)`, and give each item to `step` in its turn, in the same thread. Items
-    are told apart by identity, so that a copy of one is coloured without any work ahead.
+    Iterate over `frames(items)`, and give each item to `step` in its turn, in the same thread. An item
+    is known by its identity: a copy of one is coloured without any work ahead.
     """
 
     depth = 2  # frames
