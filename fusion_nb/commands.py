@@ -135,7 +135,11 @@ _AT = typer.Option(
 )
 _VIDEO = typer.Argument(help="a video, a folder or pattern of pictures, a folder of films")
 _PROJECT = typer.Option(help="the folder of a studio: repeat its export")
-_OUTPUT = typer.Option("-o", "--output", help=".mp4, .mov, .mkv; or a folder")
+_OUTPUT = typer.Option(
+    "-o",
+    "--output",
+    help=".mp4, .mov or .mkv, which is replaced if it exists; or a folder of pictures",
+)
 _PROPAGATION = typer.Option(
     help="0 = always from the exemplar, 1 = always from the previous frame, "
     "0.5 = let the network decide"
@@ -234,7 +238,9 @@ fusion_evaluate = make_app(_evaluate)
 
 # %% ../nbs/commands.ipynb #a490a915
 def _shards(
-    clips: Annotated[str, typer.Argument(help="ROOT[,ROOT]: folders of clips")],
+    clips: Annotated[
+        str, typer.Argument(help="ROOT[,ROOT]: folders that hold a folder of frames for each clip")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of the shards, a new one")],
     frames: Annotated[int, typer.Option(help="frames of a sample")] = 8,
     megabytes: Annotated[float, typer.Option(help="of a shard")] = 256,
@@ -258,7 +264,9 @@ fusion_shards = make_app(_shards, "fusion_shards films/train -o shards --longest
 # %% ../nbs/commands.ipynb #73333f11
 def _recipe(
     output: Annotated[Path, typer.Option("-o", help="folder for the weights")] = Path("runs/tiny"),
-    clips: Annotated[Path | None, typer.Option(help="a folder of clips to train on")] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="to train on: holds a folder of frames for each clip")
+    ] = None,
     photos: Annotated[Path | None, typer.Option(help="a folder of photos to train on")] = None,
     work: Annotated[Path, typer.Option(help="where the run keeps its state")] = Path("runs/recipe"),
     steps: Annotated[int, typer.Option(min=1, help="steps of the fusion")] = 4000,

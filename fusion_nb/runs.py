@@ -52,7 +52,9 @@ class TrainConfig:
     from_scratch: bool = _option(False, "start from random weights")
     memflow_ckpt: str | None = _option(None, "a MemFlow checkpoint file")
     memflow_path: str | None = _option(None, "folder in which memflow_ckpt is looked up")
-    swintexco_ckpt: str | None = _option(None, "SwinTExCo's weights (strategy 1)")
+    swintexco_ckpt: str | None = _option(
+        None, "SwinTExCo's weights; not given: only those of its backbone"
+    )
     swintexco_path: str | None = _option(None, "folder in which swintexco_ckpt is looked up")
     flow: str = _option("auto", "flow estimator: auto (MemFlow where it has weights) or dis")
     fusion: str = _option("auto", "fusion net: auto (the system's own), simple or unet")
@@ -66,13 +68,15 @@ class TrainConfig:
     clips_per_epoch: int | None = _option(None, "samples of an epoch; not given: the dataset's")
     batch_size: int = _option(4, "samples in a batch, in each process")
     frames: int = _option(4, "frames in a sample")
-    crop_size: int | None = _option(None, "side of the square crop; not given: the guide's 224")
+    crop_size: int | None = _option(None, "side of the square crop; not given: 224 with a dataset")
     num_workers: int = _option(0, "processes that prepare samples; 0: the training process")
     validation_frames: int = _option(12, "frames of a validation clip, at most")
     validation_size: int = _option(192, "longest side of a validation clip")
     # The steps
-    match_lr: float | None = _option(None, "learning rate of the match head; none: the guide's")
-    fusion_lr: float | None = _option(None, "learning rate of the fusion net; none: the guide's")
+    match_lr: float | None = _option(
+        None, "of the match head; not given: 1e-5 if it is trained, else 1e-4"
+    )
+    fusion_lr: float | None = _option(None, "learning rate of the fusion net; not given: 1e-4")
     weight_decay: float = _option(1e-4, "AdamW's weight decay")
     warmup: int = _option(20, "steps until the learning rate is reached")
     grad_clip: float = _option(1.0, "largest norm of the gradient; a larger one is scaled down")
@@ -88,7 +92,7 @@ class TrainConfig:
     run_name: str | None = _option(None, "folder in runs_dir; not given: run-1, run-2, ...")
     runs_dir: str = _option("runs", "folder of all runs")
     resume: bool = _option(False, "resume run_name from its last checkpoint")
-    epochs: int | None = _option(None, "passes over the data; not given: the guide's")
+    epochs: int | None = _option(None, "passes over the data; not given: 20, or 100 for a new head")
     steps: int | None = _option(None, "end after this many steps instead")
     max_minutes: float | None = _option(None, "end after this much training, with a full cosine")
     patience: int = _option(0, "end after this many validations without a better one; 0: never")
