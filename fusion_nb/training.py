@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 # %% ../nbs/13_training.ipynb #b0ddcb25
 from .checkpoints import build_network
-from .clips import atomic_write, read_clip, resize_longest, write_video
+from .clips import InputError, atomic_write, read_clip, resize_longest, write_video
 from .color import lab_to_rgb, lab_to_uint8, lightness_to_uint8, rgb_to_lab
 from .datasets import ResumableBatchSampler, ResumableDataset, _find_clips, iter_batches
 from .datasets import mix_seed, open_clips, split_roots
@@ -80,9 +80,12 @@ def color_clip(
 
 
 def _scores(lab: Tensor, clip: ValidationClip) -> dict[str, float]:
-    """Return PSNR, SSIM and CDC of a coloured clip, `1 x T x 3 x H x W` of Lab."""
+    """Return the CDC of a coloured clip, `1 x T x 3 x H x W` of Lab, and PSNR and SSIM of all frames
+    but the first: that one is the exemplar, and any net that notices gets it right.
+    """
     frames = lab_to_uint8(lab[0])
-    return {"psnr": psnr(frames, clip.rgb), "ssim": ssim(frames, clip.rgb), "cdc": cdc(frames)}
+    pair = frames[1:], clip.rgb[1:]
+    return {"psnr": psnr(*pair), "ssim": ssim(*pair), "cdc": cdc(frames)}
 
 
 def validate_clips(
@@ -206,6 +209,8 @@ def validation_clips(config: TrainConfig) -> list[ValidationClip]:
     for root in split_roots(config.validation):
         for name, files in _find_clips(Path(root))[0].items():
             frames = read_clip(files[0].parent, config.validation_frames)
+            if len(frames) < 2:
+                raise InputError(f"{files[0].parent}: one frame, its exemplar; validate on more")
             rgb = np.stack([resize_longest(f, config.validation_size) for f in frames])
             clips.append(ValidationClip(Path(root, name).name, rgb, rgb[0]))
     return clips
@@ -517,11 +522,15 @@ def _begin_run(trainer: Trainer, config: TrainConfig) -> None:
             log.show("best/ is missing: written again from the averaged weights of this step")
             with trainer.ema.applied():
                 trainer.folder.save_best(trainer.system)
+            progress.best = None
         trainer.accelerator.wait_for_everyone()
         return
     trainer.log_metrics("run", **run_origin(trainer.system, trainer.accelerator, trainer.config))
     progress.before = mean_scores(trainer.validate(candidates=True))
     trainer.log_metrics("before", **progress.before)
+    progress.is_better(progress.before["fused"]["psnr"])  # what is worse than the start is not best
+    trainer.folder.save_best(trainer.system)
+    trainer.accelerator.wait_for_everyone()
 
 
 def _finish_run(trainer: Trainer, ended: str) -> TrainResult:
@@ -540,6 +549,8 @@ def _finish_run(trainer: Trainer, ended: str) -> TrainResult:
     log.show(f"\n{ended}: {trainer.progress.step} steps in {minutes:.1f} minutes. On {names}:")
     log.show(format_scores(before, after, float(np.mean([cdc(clip.rgb) for clip in clips]))))
     gain = after["fused"]["psnr"] - max(after["match"]["psnr"], before["fused"]["psnr"])
+    if trainer.progress.best == before["fused"]["psnr"]:
+        log.show("No validation was better than the start: best/ holds the weights it began with.")
     for line in suggest_fixes(trainer.config, gain=gain):
         log.show(line)
     log.show(f"\n{folder.path}: best/, metrics.jsonl, result.png, side_by_side.mp4")

@@ -20,6 +20,7 @@ from fusion_nb.commands import fusion_shards, train_app
 from fusion_nb.datasets import ClipFolder, open_clips
 from fusion_nb.runs import RunFolder, TrainConfig, last_checkpoint, read_metrics
 from fusion_nb.synthetic import synthetic_clip
+from fusion_nb.system import FusionSystem
 from fusion_nb.training import train
 
 SHORT = dict(steps=4, save_every=2, clips_per_epoch=6, gan_start_epoch=2)
@@ -137,6 +138,15 @@ def test_resumes_from_its_checkpoint_alone(tmp_path):
     assert [(r["kind"], r["step"]) for r in before] == [(r["kind"], r["step"]) for r in after]
     train(replace(config, resume=True, steps=6))
     assert last_checkpoint(folder / "checkpoints")[1]["progress"]["step"] == 6
+
+
+def test_what_a_training_spoils_is_not_the_best(tmp_path, capfd):
+    spoil = dict(init=None, preset="tiny", fusion_lr=1.0, warmup=0)
+    train(micro_config(tmp_path, "run", **SHORT | spoil))
+    best = FusionSystem.from_pretrained(tmp_path / "run" / "best").state_dict()
+    for name, tensor in FusionSystem(preset="tiny").state_dict().items():
+        assert torch.equal(tensor, best[name]), name
+    assert "No validation was better than the start" in "".join(capfd.readouterr())
 
 
 def test_a_second_run_of_one_name_is_refused(tmp_path):
