@@ -528,6 +528,8 @@ def frame_files(path: Path) -> list[Path]:
     found = (path if path.is_dir() else path.parent).glob("*".join(map(glob.escape, parts)))
     visible = (p for p in found if not p.name.startswith("."))
     files = [p for p in visible if p.suffix.lower() in PICTURE_SUFFIXES]
+    if not files and not path.is_dir():
+        raise InputError(f"{path}: no picture (.jpg, .png, ...) has such a name; check the pattern")
     if not files:
         raise InputError(f"{path}: holds no pictures (.jpg, .png, ...); give a folder of frames")
     return sorted(files, key=key)

@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .clips import InputError, atomic_write, read_picture, resize_longest, to_uint8
-from .clips import open_video, resize_to_side, write_picture
+from .clips import InputError, atomic_write, existing_path, read_picture, to_uint8
+from .clips import open_video, resize_longest, resize_to_side, write_picture
 from .colorize import load_system, pluralize, prefetch
 from .cuts import CutFinder, is_blank
 from .shots import ColorizeConfig, ExemplarPicture, ExemplarSet, FrameColorizer
@@ -519,8 +519,8 @@ def open_studio(
     if missing:
         names = " and ".join(missing)
         raise InputError(f"{names}: not installed; pip install 'fusion_nb[studio]' brings the page")
+    reopened = (existing_path(film) / "project.json").exists()
     print(f"opening {film} ...", flush=True)
-    reopened = (film / "project.json").exists()
     folder = film if reopened else folder
     project = StudioProject(None if reopened else film, folder, system)
     paths = dict(
