@@ -540,8 +540,8 @@ def open_studio(
 def _serve(page: Path, port: int, browser: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server ends with this process
     token = secrets.token_urlsafe(24)
-    options = "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.auto_token=True"
-    options += "--template=studio", "--Voila.log_level=ERROR"
+    options = ["--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.auto_token=True"]
+    options += ["--template=studio", "--Voila.log_level=ERROR"]
     command = [sys.executable, "-m", "voila", str(page), *options]
     paths = os.pathsep.join(filter(None, [str(page.parent), os.environ.get("JUPYTER_PATH")]))
     environment = {**os.environ, "JUPYTER_TOKEN": token, "JUPYTER_PATH": paths}
