@@ -2,6 +2,7 @@
 
 import ast
 import filecmp
+import json
 import os
 import re
 import shutil
@@ -67,6 +68,19 @@ def test_notebooks_are_clean(copy):
     names = [p.name for p in (ROOT / "nbs").glob("*.ipynb")]
     _, dirty, errors = filecmp.cmpfiles(ROOT / "nbs", copy / "nbs", names, shallow=False)
     assert not dirty + errors, "run nbdev_clean"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "nbs").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_outputs_name_no_place_of_a_machine(path):
+    """Such as the folder of its libraries, in a warning that only this machine gives."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        texts = [
+            o.get("text") or o.get("data", {}).get("text/plain") for o in cell.get("outputs", [])
+        ]
+        places = re.findall(
+            r"/(?:usr|opt|root|home)/\S*", "".join(map("".join, filter(None, texts)))
+        )
+        assert not places, f"{places[0]} in an output of this cell: {''.join(cell['source'])[:60]}"
 
 
 def test_documentation_step_runs(copy):
