@@ -15,7 +15,8 @@ import torch
 from tqdm.auto import tqdm
 
 from .clips import InputError, atomic_write, iter_clip, read_picture
-from .colorize import films_in, pluralize
+from .colorize import films_in
+from .tracks import pluralize
 from .metrics import evaluate_clip, psnr_uint8_legacy, ssim
 from .shots import find_exemplar_frames
 from .video import probe

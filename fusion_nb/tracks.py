@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['Timeline', 'FirstFrames', 'frame_rate', 'EndCheck', 'copy_packet', 'rescale', 'output_options', 'set_pixel_aspect',
-           'copied_tags', 'copy_with_index_first', 'clock_time', 'Tracks']
+           'copied_tags', 'copy_with_index_first', 'pluralize', 'clock_time', 'Tracks']
 
 # %% ../nbs/tracks.ipynb #eb7b997a
 import errno
@@ -443,6 +443,11 @@ def _ways(format_name: str, track) -> Iterator[tuple[Callable, str]]:
 
 # %% ../nbs/tracks.ipynb #d25f0bf4
 _OF_THE_DISK = (errno.EIO, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.ENOENT)
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return "1 frame", "2 frames"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def clock_time(seconds: float) -> str:

@@ -36,6 +36,7 @@ from fusion_nb.tracks import (
     copy_with_index_first,
     frame_rate,
     output_options,
+    pluralize,
     rescale,
     set_pixel_aspect,
 )
@@ -207,7 +208,7 @@ class VideoReader:
         """Return what a user should know of the film, one line each; at its end."""
         count, lost = len(self.damaged), []
         if count:
-            places = f"{count} {'place' if count == 1 else 'places'}"
+            places = pluralize(count, "place")
             first = clock_time(self.damaged[0])
             lost = [f"{self.info.path}: damaged in {places}, the first at {first}; "]
             lost[0] += "what could not be decoded was left out"
