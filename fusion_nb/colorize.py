@@ -29,13 +29,14 @@ from tqdm.auto import tqdm
 from .clips import PICTURE_SUFFIXES, InputError, read_picture
 from .cuts import CutFinder, same_shape
 from .inference import WinogradConv2d, choose_device, optimize_for_inference
+from .parts import partial_path
 from .shots import ColoredFrame, ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer, check_exemplar, find_exemplar_frames, lightness, paint
 from .snapshots import Snapshot, SnapshotFolder
 from .system import FusionSystem
 from .tracks import pluralize
 from .video import MediaInfo, TimedFrame, VideoReader, VideoWriter
-from .video import codec_for, partial_path, probe
+from .video import codec_for, probe
 
 # %% ../nbs/18_colorize.ipynb #cc7115e4
 def load_system(

@@ -35,11 +35,12 @@ from .clips import InputError, atomic_write, existing_path, read_picture, to_uin
 from .clips import open_video, resize_longest, resize_to_side, write_picture
 from .colorize import load_system, prefetch
 from .cuts import CutFinder, is_blank
+from .parts import EarlierPart
 from .shots import ColorizeConfig, ExemplarPicture, ExemplarSet, FrameColorizer
 from .shots import GrayFrame, ShotColorizer, check_exemplar
 from .system import FusionSystem
 from .tracks import Timeline, pluralize
-from .video import EarlierPart, TimedFrame, VideoOutput, VideoReader, probe
+from .video import TimedFrame, VideoOutput, VideoReader, probe
 
 # %% ../nbs/projects.ipynb #f5e369c2
 class FilmFrames:

@@ -31,9 +31,10 @@ from fusion_nb.clips import (
     write_picture,
 )
 from fusion_nb.colorize import ColorizeReport, colorize_video, load_system, run_colorize
+from fusion_nb.parts import partial_path
 from fusion_nb.pictures import picture_size
 from fusion_nb.snapshots import SnapshotFolder
-from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, partial_path, probe
+from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, probe
 
 ROOT = Path(__file__).resolve().parent.parent
 FILMS = ROOT / "tests" / "films"

@@ -115,7 +115,17 @@ def own_imports(node: ast.AST) -> set[str]:
 @pytest.mark.parametrize("name", list(modules()))
 def test_module_imports_only_from_earlier_lessons(name):
     order = list(modules())
-    appendices = {"runs", "tracks", "pictures", "projects", "controls", "cuts", "snapshots"}
+    appendices = {
+        "runs",
+        "tracks",
+        "pictures",
+        "projects",
+        "controls",
+        "cuts",
+        "snapshots",
+        "parts",
+        "probing",
+    }
     earlier = {*order[: order.index(name)], *appendices}
     later = own_imports(modules()[name]) - earlier
     assert not later, f"{name} imports from {sorted(later)}, which are not earlier lessons"
