@@ -171,7 +171,7 @@ class ColorizeReport:
     found: dict[int, float] = field(default_factory=dict)
 
     def add(self, colored: ColoredFrame, start: float, end: float) -> None:
-        """Take a frame into account, shown from `start` to `end` seconds."""
+        """Add a frame to the report; it is shown from `start` to `end` seconds."""
         if colored.cut:
             self.cuts.append(start)
         if not self.used or self.used[-1][1] != colored.exemplar:
@@ -300,7 +300,7 @@ def _as_stored(picture: np.ndarray, info: MediaInfo) -> np.ndarray:
 
 @dataclass
 class FilmJob:
-    """Hold one film to be coloured, and do it. Raises InputError, KeyboardInterrupt.
+    """Hold all that belongs to one film, and colour it. Raises InputError, KeyboardInterrupt.
 
     video: a file, or a folder or pattern of pictures (`fps` a second). exemplar: a picture file, a folder of
     them, or None where `bound` gives (seconds, file) pairs. output: .mp4, .mov, .mkv, or a name

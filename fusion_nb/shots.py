@@ -130,7 +130,7 @@ class GrayFrame:
 
     @classmethod
     def from_picture(cls, picture: np.ndarray, number: int, longest: int | None, **times):
-        """Make one of a picture, uint8 or uint16, `H x W x 3` or `H x W`, whose colour is not used.
+        """Return the frame of a picture, uint8 or uint16, `H x W x 3` or `H x W`; its colour is not used.
 
         longest: the longer side at which colour is computed. times: `pts` and `duration`.
         """
@@ -403,7 +403,7 @@ class FrameColorizer:
         return np.ascontiguousarray(colors), float(out.match_score), replace(state, lab=lab)
 
     def _steer(self, out: FrameOutput, exemplar: ExemplarPicture) -> Tensor:
-        """Shift the Lab towards propagation or matching, and to the match where that is trusted."""
+        """Shift the Lab towards propagation or the match, and take the match where the mask says so."""
         lab, lean = out.lab, 2 * self.config.propagation - 1
         if lean > 0:
             lab = torch.lerp(lab, out.flow_lab, lean * out.flow_confidence)

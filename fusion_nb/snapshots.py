@@ -93,7 +93,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, colorizer: ShotColorizer, frame: int) -> "Snapshot":
-        """Take it. Raises TypeError where there is something that is not known here."""
+        """Return the snapshot of a colorizer at a frame. Raises TypeError for an unknown class."""
         tensors: dict[str, dict[str, Tensor]] = {}
         packed = []
         for shot in (*colorizer.earlier, colorizer.shot):
@@ -103,7 +103,7 @@ class Snapshot:
         return cls(frame, json.dumps(packed), tensors)
 
     def frames(self, items: Iterable, colorizer: ShotColorizer) -> Iterator:
-        """Give the frames before as they are, and let a new `ShotColorizer` continue after them."""
+        """Yield the frames before the snapshot as they are, and let a new `ShotColorizer` colour the rest."""
         items = iter(items)
         for item in items:
             if isinstance(item, GrayFrame) and item.number >= self.frame:
@@ -157,7 +157,7 @@ class SnapshotFolder:
                 due, frame = time.monotonic() + self.seconds, newest + self.apart
 
     def save(self, snapshot: Snapshot) -> None:
-        """Write it to the disk; what refuses it will refuse the film as well, and say why."""
+        """Write a snapshot; a disk that refuses it will refuse the film as well, and say why."""
         name = f"{snapshot.frame:09d}.json"
         try:
             for shot, tensors in snapshot.tensors.items():
