@@ -2,7 +2,8 @@
 
 Without `--package` every cell runs, exported ones included, as `nbdev_test` does it. With it, the
 lesson's other cells run on the exported module: a function that leans on a global of the notebook
-passes the first way and fails the second.
+passes the first way and fails the second. A cell marked `#| once` runs with it only: it starts
+commands or processes, which run the exported package either way.
 """
 
 import os
@@ -26,7 +27,8 @@ def is_skipped(cell, on_package: bool) -> bool:
     found = directives(cell)
     exported = on_package and any(name.startswith("export") for name in found)
     marked = found.get("eval:", [""])[0] == "false" or bool(SKIPPED & set(found))
-    return cell.cell_type != "code" or exported or marked
+    second_time = "once" in found and not on_package
+    return cell.cell_type != "code" or exported or marked or second_time
 
 
 def run_lesson(path: Path, on_package: bool) -> None:
