@@ -37,7 +37,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 import fusion_nb
-from .tracks import EndCheck
+from .tracks import EndCheck, all_packets
 
 # %% ../nbs/01_clips.ipynb #dcae351b
 logger = logging.getLogger(__name__)
@@ -472,7 +472,7 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
     """Yield the decoded frames of a video file; InputError where it is damaged or ends early."""
     with open_video(path) as (container, stream):
         count, size, end = 0, None, EndCheck(container, stream)
-        for packet in container.demux():
+        for packet in all_packets(container):
             end.add(packet)
             decoded: Any = packet.decode() if packet.stream is stream else ()
             for frame in decoded:

@@ -39,7 +39,7 @@ from .parts import EarlierPart
 from .shots import ColorizeConfig, ExemplarPicture, ExemplarSet, FrameColorizer
 from .shots import GrayFrame, ShotColorizer, check_exemplar
 from .system import FusionSystem
-from .tracks import Timeline, pluralize
+from .tracks import Timeline, all_packets, pluralize
 from .video import TimedFrame, VideoOutput, VideoReader, probe
 
 # %% ../nbs/projects.ipynb #f5e369c2
@@ -60,7 +60,7 @@ class FilmFrames:
         stated: list[tuple[Any, Any]] = []
         with open_video(self.info.path) as (container, video), suppress(av.error.FFmpegError):
             timeline = Timeline(container, self.info.origin)
-            for packet in container.demux():
+            for packet in all_packets(container):
                 before = packet.pts
                 timeline.place(packet)
                 if packet.stream is video and packet.size and not packet.is_discard:
@@ -461,7 +461,7 @@ def _film_packets(reader: VideoReader) -> Iterator[av.Packet]:
     """Yield the packets of a film, none of them decoded, with times from 0 on."""
     if reader.container is not None:
         timeline = Timeline(reader.container, reader.info.origin)
-        for packet in reader.container.demux():
+        for packet in all_packets(reader.container):
             timeline.place(packet)
             if packet.size:
                 yield packet

@@ -5,8 +5,8 @@ __all__ = ['MediaInfo', 'probe', 'TimedFrame', 'VideoReader', 'codec_for', 'Vide
 
 # %% ../nbs/16_video.ipynb #e3c929dc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,8 @@ from .clips import frame_to_rgb, is_sequence, open_video, read_picture, rgb_to_f
 from .clips import to_uint8, write_errors
 from .parts import EarlierPart, PartialOutput, partial_path
 from .pictures import PngOutput, picture_bits, picture_size, sequence_notes
-from .tracks import EndCheck, FirstFrames, Timeline, Tracks, clock_time, copied_tags
+from .probing import FirstFrames, SizeCheck
+from .tracks import EndCheck, Timeline, Tracks, all_packets, clock_time, copied_tags
 from fusion_nb.tracks import (
     copy_packet,
     copy_with_index_first,
@@ -42,7 +43,8 @@ class MediaInfo:
     a pixel. pictures: the files, where the film is a folder. missing: the seconds that the header
     promises and the file does not hold. origin: the seconds of the file's clock at which the film
     begins. dts_delay: where the time stamps are those of decoding, by how many ticks they are late.
-    samples: the first packets of each track. notes: what a user should know, one line each.
+    samples: the first packets of each track. odd_headers: of how many key frames the header is
+    damaged. notes: what a user should know, one line each.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class MediaInfo:
     dts_delay: int | None = None
     samples: dict[int, list[av.Packet]] = field(default_factory=dict, repr=False, compare=False)
     notes: tuple[str, ...] = ()
+    odd_headers: int = 0
 
 # %% ../nbs/16_video.ipynb #83f31667
 def _probe_sequence(path: Path, fps: float) -> MediaInfo:
@@ -82,6 +85,25 @@ def _probe_sequence(path: Path, fps: float) -> MediaInfo:
     )
 
 # %% ../nbs/16_video.ipynb #4e9864bf
+def _shown_as(frame: av.VideoFrame) -> tuple[int, ...] | str:
+    """Return width and height of an upright frame, or why its colours cannot be shown."""
+    try:
+        return frame_to_rgb(frame).shape[1::-1]
+    except InputError as error:
+        return str(error)
+
+
+def _size_error(info: MediaInfo, what: tuple[int, ...] | str, seconds: float) -> InputError:
+    """Return what to raise for a frame that is unlike the first; what: see `_shown_as`."""
+    where = f"{info.path}: the frame at {clock_time(max(0.0, seconds))}"
+    if isinstance(what, str):
+        return InputError(f"{where} is unlike those before: {what}")
+    return InputError(
+        f"{where} is {what[0]}x{what[1]}, the film began with {info.width}x{info.height}; "
+        "bring all frames to one size, or cut the film there"
+    )
+
+
 def _describe(path: Path, video, end: EndCheck, frames: FirstFrames, samples) -> MediaInfo:
     """Return what a walk through a video has found."""
     if (frame := frames.first) is None:
@@ -109,7 +131,7 @@ def probe(path, fps: float = 25) -> MediaInfo:
     """Describe a video file, or a folder or pattern of pictures shown `fps` a second. Raises InputError.
 
     A video is walked through to its end without decoding, so that a file that was cut short is
-    known now and not after hours; `missing` says so.
+    known now and not after hours; `missing` says so. Nor may its frames change their size.
     """
     if is_sequence(path := Path(path)):
         return _probe_sequence(path, fps)
@@ -118,15 +140,21 @@ def probe(path, fps: float = 25) -> MediaInfo:
         video.thread_type = "SLICE"  # a frame comes with its packet
         end, frames, timeline = EndCheck(container, video), FirstFrames(video), Timeline(container)
         samples: dict[int, list[av.Packet]] = {}
-        with suppress(av.error.FFmpegError):  # what cannot be read is missing at the end
-            for packet in container.demux():
+        sizes = SizeCheck(container, video, frames, _shown_as)
+        with closing(sizes), suppress(av.error.FFmpegError):  # what is not read misses at the end
+            for packet in all_packets(container):
                 timeline.place(packet)
                 end.add(packet)
                 if packet.stream is video:
                     frames.add(packet)
+                    sizes.add(packet)
                 elif packet.size and len(samples.setdefault(packet.stream_index, [])) < 8:
                     samples[packet.stream_index].append(copy_packet(packet))
-        return _describe(path, video, end, frames, samples)
+        info = _describe(path, video, end, frames, samples)
+    if sizes.change is not None:
+        what, at = sizes.change
+        raise _size_error(info, what, at - float(info.origin))
+    return replace(info, odd_headers=sizes.odd)
 
 # %% ../nbs/16_video.ipynb #76312b69
 class TimestampFixer:
@@ -165,6 +193,8 @@ class VideoReader:
         self.container: Any = None
         self.stream: Any = None
         self.tracks: list[Any] = []
+        self._odd = False
+        self._forgive = info.odd_headers
         self._open, self._fix = ExitStack(), TimestampFixer(round(1 / info.fps / info.time_base))
         if not info.pictures:
             self.container, self.stream = self._open.enter_context(open_video(info.path))
@@ -184,7 +214,7 @@ class VideoReader:
             return
         timeline = Timeline(self.container, self.info.origin)
         try:
-            for packet in self.container.demux():
+            for packet in all_packets(self.container):
                 timeline.place(packet)
                 if packet.stream is self.stream:
                     yield from self._decode(packet)
@@ -215,14 +245,22 @@ class VideoReader:
             if info.dts_delay is not None:
                 pts = None if frame.dts is None else frame.dts - info.dts_delay
             pts = self._fix(pts)
-            rgb = frame_to_rgb(frame, "rgb48le" if info.bits > 8 else "rgb24")
-            if rgb.shape[:2] != (info.height, info.width):
-                at = clock_time(float(pts * info.time_base))
-                raise InputError(
-                    f"{info.path}: the frame at {at} is {rgb.shape[1]}x{rgb.shape[0]}, the film began "
-                    f"with {info.width}x{info.height}; bring all frames to one size"
-                )
-            yield TimedFrame(rgb, pts, frame.duration or self._fix.step)
+            if (rgb := self._to_rgb(frame, float(pts * info.time_base))) is not None:
+                yield TimedFrame(rgb, pts, frame.duration or self._fix.step)
+
+    def _to_rgb(self, frame: av.VideoFrame, seconds: float) -> np.ndarray | None:
+        """Return a frame as RGB; None where damage changed its size, up to the next key frame."""
+        with suppress(InputError):
+            rgb = frame_to_rgb(frame, "rgb48le" if self.info.bits > 8 else "rgb24")
+            if rgb.shape[:2] == (self.info.height, self.info.width):
+                self._odd = False
+                return rgb
+        if frame.key_frame and self._forgive:
+            self._forgive, self._odd = self._forgive - 1, True
+            self.damaged.append(seconds)
+        elif frame.key_frame or not self._odd:  # in other codecs `probe` cannot know it
+            raise _size_error(self.info, _shown_as(frame), seconds)
+        return None
 
 # %% ../nbs/16_video.ipynb #bc57822b
 _CONTAINERS = {"h264": (".mp4", ".m4v", ".mov", ".mkv"), "ffv1": (".mkv",)}

@@ -14,11 +14,13 @@ import time
 import warnings
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
 import numpy as np
 import pytest
+from micro_system import write_micro_system
 from PIL import Image
 from test_shots import shot
 
@@ -33,7 +35,9 @@ from fusion_nb.clips import (
 from fusion_nb.colorize import ColorizeReport, colorize_video, load_system, run_colorize
 from fusion_nb.parts import partial_path
 from fusion_nb.pictures import picture_size
+from fusion_nb.probing import SizeCheck
 from fusion_nb.snapshots import SnapshotFolder
+from fusion_nb.tracks import all_packets
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, probe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +119,14 @@ def decoded(path: Path) -> list[tuple[int, int, Fraction]] | None:
 @pytest.fixture(scope="module")
 def system():
     return load_system("tiny")
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory):
+    """The smallest system: its colours do not matter."""
+    folder = tmp_path_factory.mktemp("system")
+    write_micro_system(folder)
+    return load_system(folder / "micro")
 
 
 @pytest.fixture(scope="module")
@@ -395,8 +407,9 @@ def test_reported_tracks(tmp_path):
     assert probe(as_mkv).pixel_aspect == Fraction(64, 45)
 
 
-def test_late_faults(tmp_path):
+def test_late_faults(tmp_path, monkeypatch):
     """What goes wrong on the way leaves a part that plays, from which a run can be resumed."""
+    monkeypatch.setattr(SizeCheck, "add", lambda check, packet: None)  # as if it knew no codec
     parts = [make(tmp_path / f"{n}.ts", size=(64 + 32 * n, 48), **BROADCAST) for n in range(2)]
     film, target = tmp_path / "film.ts", tmp_path / "out.mp4"
     film.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -411,6 +424,79 @@ def test_late_faults(tmp_path):
     partial_path(target).with_name("out.partial.mp4.plan").unlink()
     with pytest.raises(InputError, match="begun with another film"):
         rewrite(film, target, resume=True)
+
+
+def two_sizes(path: Path, codec: str, pixels: str, sizes: list[tuple[int, int]]) -> Path:
+    """A film in one stream whose frames change their size every 24 frames; key frames every 12."""
+    tick, packets = Fraction(1, 25), []
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = *sizes[0], pixels
+        stream.time_base, stream.codec_context.gop_size = tick, 12
+        stream.codec_context.flags &= ~av.codec.context.Flags.global_header.value
+        for size in sizes:
+            encoder = av.CodecContext.create(codec, "w")
+            encoder.width, encoder.height, encoder.pix_fmt = *size, pixels
+            encoder.time_base, encoder.gop_size, encoder.max_b_frames = tick, 12, 0
+            for picture in frames(24, *size):
+                frame = av.VideoFrame.from_ndarray(picture).reformat(format=pixels)
+                packets += encoder.encode(frame)
+            packets += encoder.encode(None)
+        for number, packet in enumerate(packets):
+            packet.stream, packet.time_base = stream, tick
+            packet.pts = packet.dts = number
+            file.mux(packet)
+    return path
+
+
+SIZE_CHANGES = {
+    "mpeg2.ts": ("mpeg2video", "yuv420p"),
+    "h264.ts": ("libx264", "yuv420p"),
+    "h264.mp4": ("libx264", "yuv420p"),
+    "mpeg4.avi": ("mpeg4", "yuv420p"),
+    "vp8.webm": ("libvpx", "yuv420p"),
+    "vp9.webm": ("libvpx-vp9", "yuv420p"),
+    "jpeg.avi": ("mjpeg", "yuvj420p"),
+    "prores.mov": ("prores_ks", "yuv422p10le"),
+    "flash.flv": ("flv", "yuv420p"),
+}
+
+
+@pytest.mark.parametrize("name", SIZE_CHANGES)
+def test_a_change_of_size_is_known_before(tmp_path, micro, name):
+    """Also where exemplars are bound to times, so that nobody has looked at the whole film."""
+    still, target = tmp_path / "still.png", tmp_path / "out.mp4"
+    write_picture(still, frames(1, 64, 48)[0])
+    film = two_sizes(tmp_path / name, *SIZE_CHANGES[name], [(64, 48), (96, 48)])
+    with pytest.raises(InputError, match=rf"{name}: the frame at 0:00:0\d.\d is 96x48"):
+        colorize_video(film, None, target, micro, bound=[(0, still)], size=32, progress=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "still.png"])
+    probe(two_sizes(film, *SIZE_CHANGES[name], [(64, 48), (64, 48)]))
+
+
+@pytest.mark.parametrize("key_frame", ["in the middle", "last"])
+@pytest.mark.parametrize("name", ["mpeg2.ts", "jpeg.avi"])
+def test_a_damaged_header_is_no_change_of_size(tmp_path, name, key_frame):
+    """In the middle, and in the last key frame; the frames that come out wrong are left out."""
+    film = two_sizes(tmp_path / name, *SIZE_CHANGES[name], [(64, 48), (64, 48)])
+    data, mark = film.read_bytes(), b"\0\0\1\xb3" if name == "mpeg2.ts" else b"\xff\xc0\0\x11\x08"
+    places = [m.end() for m in re.finditer(re.escape(mark), data)]
+    place = places[-1 if key_frame == "last" else len(places) // 2]
+    film.write_bytes(data[: place + 1] + bytes([data[place + 1] ^ 64]) + data[place + 2 :])
+    assert len({size[:2] for size in decoded(film)}) == 2  # FFmpeg believes it
+    notes, _ = rewrite(film, tmp_path / "out.mp4")
+    made = decoded(tmp_path / "out.mp4")
+    assert {size[:2] for size in made} == {(64, 48)} and 34 <= len(made) < 48
+
+
+def test_a_stream_that_begins_in_the_middle():
+    """PyAV may look for it in a list that does not have it, after the last packet."""
+
+    def demux():
+        yield "packet"
+        raise IndexError
+
+    assert list(all_packets(SimpleNamespace(demux=demux))) == ["packet"]
 
 
 def test_full_disk_at_the_very_end(tmp_path, monkeypatch):
