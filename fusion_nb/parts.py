@@ -69,6 +69,11 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{stem}.partial{path.suffix}")
 
 
+def index_path(part: Path) -> Path:
+    """Return the name of the copy of a part whose index is put before its data."""
+    return part.with_name(f"{part.name}.index")
+
+
 def _remove(path: Path) -> None:
     """Delete a file, or a folder with all that is in it."""
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -116,6 +121,7 @@ class PartialOutput:
                     "give the same again, or delete it to begin again"
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
+            index_path(self.part).unlink(missing_ok=True)  # of a run that was killed at its end
             self._plan.write_text(plan, "utf8")
             if left:
                 self._set_aside()

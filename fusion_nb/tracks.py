@@ -219,12 +219,12 @@ def copied_tags(metadata: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in tags.items() if not k.lower().startswith("_statistics")}
 
 # %% ../nbs/tracks.ipynb #eb3e5271
-def copy_with_index_first(path: Path, target: Path, tick: Fraction) -> None:
+def copy_with_index_first(path: Path, target: Path, tick: Fraction, kind: str = "mp4") -> None:
     """Write a complete mp4 once more, its index before its data; tick: of its film."""
     options = {"movflags": "faststart", "movie_timescale": str(min(tick.denominator, 1 << 30))}
     with (
         av.open(f"file:{path}") as film,
-        av.open(f"file:{target}", "w", options=options) as copy,
+        av.open(f"file:{target}", "w", format=kind, options=options) as copy,
     ):
         copy.metadata.update(copied_tags(film.metadata))
         copy.set_chapters(film.chapters())

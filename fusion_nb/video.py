@@ -4,6 +4,7 @@
 __all__ = ['MediaInfo', 'probe', 'TimedFrame', 'VideoReader', 'codec_for', 'VideoOutput', 'VideoWriter']
 
 # %% ../nbs/16_video.ipynb #e3c929dc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,10 @@ from typing import Any
 import av
 import numpy as np
 
-from .clips import InputError, Orientation, atomic_write, existing_path, frame_files
+from .clips import InputError, Orientation, _flush, existing_path, frame_files
 from .clips import frame_to_rgb, is_sequence, open_video, read_picture, rgb_to_frame
 from .clips import to_uint8, write_errors
-from .parts import EarlierPart, PartialOutput, partial_path
+from .parts import EarlierPart, PartialOutput, index_path, partial_path
 from .pictures import PngOutput, picture_bits, picture_size, sequence_notes
 from .probing import FirstFrames, SizeCheck
 from .tracks import EndCheck, Timeline, Tracks, all_packets, clock_time, copied_tags
@@ -383,17 +384,26 @@ class VideoOutput:
         self._mux([*self.stream.encode(None), None])
         self._tracks.close()
         self.container.close()
-        if self.container.format.name != "matroska":
-            try:
-                with atomic_write(self._path) as new:
-                    copy_with_index_first(self._path, new, self.info.time_base)
-            except (InputError, ValueError) as error:
-                reason = str(error).removeprefix(f"{self._path}: ")
-                self.notes.append(
-                    f"the index of the film is at its end, it plays all the same ({reason})"
-                )
+        if (kind := self.container.format.name) != "matroska":
+            self._move_index(kind)
         if self.stream.name == "ffv1" and self.info.pixel_aspect != 1:
             set_pixel_aspect(self._path, self._size, self.info.pixel_aspect)
+
+    def _move_index(self, kind: str) -> None:
+        """Put the index of a complete mp4 before its data; whenever that is stopped, it plays."""
+        copy = index_path(self._path)
+        try:
+            with write_errors(self._path):
+                copy_with_index_first(self._path, copy, self.info.time_base, kind)
+                _flush(copy)
+                os.replace(copy, self._path)
+        except (InputError, ValueError) as error:
+            reason = str(error).removeprefix(f"{self._path}: ")
+            self.notes.append(
+                f"the index of the film is at its end, it plays all the same ({reason})"
+            )
+        finally:
+            copy.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         with suppress(av.error.FFmpegError, OSError):

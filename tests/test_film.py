@@ -645,6 +645,33 @@ def test_kill_and_resume(tmp_path, name):
     assert not [p for p in tmp_path.iterdir() if "partial" in p.name or "earlier" in p.name]
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_kill_while_the_index_is_moved(tmp_path, resume):
+    """It leaves a copy of the film, which the next run to the same output removes."""
+    film, target = make(tmp_path / "film.mp4", sound="aac"), tmp_path / "out.mp4"
+    code = f"""
+import os, signal
+from test_film import Path, rewrite
+import fusion_nb.video
+copy = fusion_nb.video.copy_with_index_first
+def is_killed(*words):
+    copy(*words)
+    os.kill(os.getpid(), signal.SIGKILL)
+fusion_nb.video.copy_with_index_first = is_killed
+rewrite(Path({str(film)!r}), Path({str(target)!r}))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tests", env=environment)
+    assert child.returncode == -signal.SIGKILL
+    left = {p.name for p in tmp_path.iterdir()} - {"film.mp4"}
+    assert {"out.partial.mp4", "out.partial.mp4.plan"} < left and not target.exists()
+    if not resume:
+        partial_path(target).unlink()
+    _, done = rewrite(film, target, resume=resume)
+    assert done == (12 if resume else 0) and decoded(target) == decoded(film)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["film.mp4", "out.mp4"]
+
+
 def start(*words: object) -> subprocess.Popen:
     """fusion_colorize in a process of its own."""
     code = "from fusion_nb.commands import fusion_colorize; fusion_colorize()"
