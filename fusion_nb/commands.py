@@ -9,6 +9,7 @@ import errno
 import inspect
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -147,6 +148,31 @@ _PROPAGATION = typer.Option(
 _TRUNCATED = typer.Option("--allow-truncated", help="take a file that was cut short")
 
 
+def _check_order(film: Path, exemplar: Path | None, output: Path, is_bound: bool) -> None:
+    """Raise InputError where film and picture are swapped, or where a picture is no film."""
+    from fusion_nb.clips import PICTURE_SUFFIXES, InputError
+    from fusion_nb.colorize import _VIDEO_SUFFIXES, films_in
+
+    def command(film: str | Path, picture: Path) -> str:
+        return f"fusion_colorize {shlex.join(map(str, (film, picture, '-o', output)))}"
+
+    is_picture = film.is_file() and film.suffix.lower() in PICTURE_SUFFIXES
+    if exemplar is not None and exemplar.exists():
+        is_film = exemplar.suffix.lower() in _VIDEO_SUFFIXES - {".gif"}
+        is_film = bool(films_in(exemplar)) if exemplar.is_dir() else is_film
+        if is_film and (is_picture or film.is_dir() and not films_in(film, True)):
+            right = command(exemplar, film)
+            raise InputError(
+                f"{film}: the film and the picture seem to be swapped; the film comes first: {right}"
+            )
+    if is_picture and (output.suffix or exemplar is None and not is_bound):
+        right = command("FILM", exemplar or film)
+        raise InputError(
+            f"{film}: is a picture and not a film; give a film first: {right}, or an output without "
+            "suffix to colour the picture itself"
+        )
+
+
 def _run_colorize(options: dict) -> int | None:
     if (project := options.pop("project")) is not None:
         from fusion_nb.projects import export_project
@@ -156,6 +182,8 @@ def _run_colorize(options: dict) -> int | None:
         return export_project(project, options["output"])
     if options["video"] is None or options["output"] is None:
         raise typer.BadParameter("give a VIDEO, and a name for the output with -o")
+    places = (options[name] for name in ("video", "exemplar", "output"))
+    _check_order(*places, is_bound=bool(options["at"]))
     from fusion_nb.colorize import load_system, run_colorize
 
     how = [options.pop(name) for name in ("system", "device", "dtype", "engine")]

@@ -23,6 +23,7 @@ import pytest
 from micro_system import write_micro_system
 from PIL import Image
 from test_shots import shot
+from typer.testing import CliRunner
 
 from fusion_nb.clips import (
     InputError,
@@ -33,6 +34,7 @@ from fusion_nb.clips import (
     write_picture,
 )
 from fusion_nb.colorize import ColorizeReport, colorize_video, load_system, run_colorize
+from fusion_nb.commands import fusion_colorize
 from fusion_nb.parts import partial_path
 from fusion_nb.pictures import picture_size
 from fusion_nb.probing import SizeCheck
@@ -711,6 +713,35 @@ def test_ctrl_c_and_resume(tmp_path, still):
     resumed = start(*words, "--resume")
     assert resumed.wait() == 0, resumed.stderr.read()
     assert decoded(target) == decoded(film) and not part.exists()
+
+
+def test_words_in_the_wrong_order(tmp_path, micro, monkeypatch):
+    """Film and picture swapped, or a picture alone: one line with the command in its right order."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("stills", "films"):
+        Path(folder).mkdir()
+    for name in ("a photo.jpg", "b.png", "stills/c.png"):
+        write_picture(name, frames(1, 64, 48)[0])
+    for name in ("film.mp4", "films/film.mp4"):
+        make(Path(name), count=2)
+
+    def said(*words: str) -> str:
+        answer = CliRunner().invoke(fusion_colorize, [*words, "--size", "32"])
+        assert answer.exit_code == 2 and answer.output.count("\n") == 1, answer.output
+        return answer.output
+
+    swapped = "seem to be swapped; the film comes first: fusion_colorize"
+    assert f"{swapped} film.mp4 'a photo.jpg' -o out.mp4" in said(
+        "a photo.jpg", "film.mp4", "-o", "out.mp4"
+    )
+    assert f"{swapped} film.mp4 stills -o out.mp4" in said("stills", "film.mp4", "-o", "out.mp4")
+    assert f"{swapped} films b.png -o out" in said("b.png", "films", "-o", "out")
+    alone = "is a picture and not a film; give a film first: fusion_colorize FILM"
+    assert f"{alone} b.png -o out.mp4" in said("b.png", "-o", "out.mp4")
+    assert f"{alone} 'a photo.jpg' -o out.mp4" in said("b.png", "a photo.jpg", "-o", "out.mp4")
+    assert alone in said("b.png", "--exemplar", "0=b.png", "-o", "out.mp4")
+    assert not list(tmp_path.glob("out*"))
+    assert run_colorize(Path("b.png"), Path("stills"), Path("out"), system=micro, size=32) == 0
 
 
 def test_films_in_subfolders(tmp_path, system, still):
