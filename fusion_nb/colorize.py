@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from .clips import PICTURE_SUFFIXES, InputError, read_picture
 from .cuts import CutFinder, same_shape
 from .inference import WinogradConv2d, choose_device, optimize_for_inference
-from .parts import partial_path
+from .parts import check_output, partial_path
 from .shots import ColoredFrame, ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer, check_exemplar, find_exemplar_frames, lightness, paint
 from .snapshots import Snapshot, SnapshotFolder
@@ -372,6 +372,7 @@ class FilmJob:
 
     def run(self, system: FusionSystem, progress: bool = True) -> ColorizeReport:
         """Colour the film and return the report."""
+        check_output(self.output, self.resume)
         info = self._probe()
         names, pictures, times = self._exemplars(info)
         mask = None

@@ -4,6 +4,7 @@
 __all__ = ['EarlierPart', 'PartialOutput']
 
 # %% ../nbs/parts.ipynb #71c3b9e3
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -88,6 +89,33 @@ def _count(path: Path) -> int:
     part.close()
     return part.count
 
+
+def _aside(path: Path) -> Path:
+    """Return where a part is while it is read."""
+    return path.with_name(partial_path(path).name.replace(".partial", ".earlier"))
+
+
+def check_output(path: Path, resume: bool = False) -> list[Path]:
+    """Return what earlier runs left of an output. Raises InputError where it cannot be written.
+
+    Nothing is written here: a name that has to be refused is so before a film is looked at.
+    """
+    with write_errors(path):
+        if path.is_dir() and (path.suffix or any(path.iterdir())):
+            raise InputError(f"{path}: is a folder already; give another name")
+        if path.exists() and not path.is_dir() and not path.suffix:  # pictures need a folder
+            raise InputError(f"{path}: is a file already; give another name")
+        if os.path.ismount(path):  # which no other folder can replace
+            raise InputError(f"{path}: is a mount point; give the name of a new folder in it")
+        folder = next(p for p in path.absolute().parents if p.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            code = errno.EACCES if folder.is_dir() else errno.ENOTDIR
+            raise OSError(code, os.strerror(code))
+    left = [p for p in (partial_path(path), _aside(path)) if p.exists()]
+    if left and not resume:
+        raise InputError(f"{left[0]}: left by an earlier run; --resume continues it, or delete it")
+    return left
+
 # %% ../nbs/parts.ipynb #71c3b9ea
 class PartialOutput:
     """Look after an output that is not complete yet: NAME.partial.mp4, and its plan next to it.
@@ -101,17 +129,10 @@ class PartialOutput:
         self.path, self.part = path, partial_path(path)
         self._plan = self.part.with_name(f"{self.part.name}.plan")
         self.snapshots = self.part.with_name(f"{self.part.name}.state")
-        self._aside = path.with_name(self.part.name.replace(".partial", ".earlier"))
+        self._aside = _aside(path)
         self.earlier: EarlierPart | None = None
         self.notes: list[str] = []
-        with write_errors(path):
-            if path.is_dir() and (path.suffix or any(path.iterdir())):
-                raise InputError(f"{path}: is a folder already; give another name")
-        left = [p for p in (self.part, self._aside) if p.exists()]
-        if left and not resume:
-            raise InputError(
-                f"{left[0]}: left by an earlier run; --resume continues it, or delete it"
-            )
+        left = check_output(path, resume)
         with write_errors(path):
             if left and (
                 not self._plan.exists() or self._plan.read_text("utf8", "replace") != plan

@@ -20,7 +20,8 @@ from .clips import InputError, Orientation, _flush, existing_path, frame_files
 from .clips import frame_to_rgb, is_sequence, open_video, read_picture, rgb_to_frame
 from .clips import to_uint8, write_errors
 from .parts import EarlierPart, PartialOutput, index_path, partial_path
-from .pictures import PngOutput, picture_bits, picture_size, sequence_notes
+from .pictures import PngOutput, check_whole, picture_bits, picture_size
+from .pictures import sequence_notes
 from .probing import FirstFrames, SizeCheck
 from .tracks import EndCheck, Timeline, Tracks, all_packets, clock_time, copied_tags
 from fusion_nb.tracks import (
@@ -74,6 +75,7 @@ def _probe_sequence(path: Path, fps: float) -> MediaInfo:
     files, rate = frame_files(path), Fraction(fps).limit_denominator(1001)
     size = picture_size(files[0])
     for file in files:
+        check_whole(file)
         if (other := picture_size(file)) != size:
             raise InputError(
                 f"{file}: is {other[0]}x{other[1]}, the pictures before it are "

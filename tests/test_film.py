@@ -501,6 +501,55 @@ def test_a_stream_that_begins_in_the_middle():
     assert list(all_packets(SimpleNamespace(demux=demux))) == ["packet"]
 
 
+def test_outputs_are_refused_before_the_film_is_read(tmp_path, monkeypatch):
+    """What would fail when the complete film gets its name, and what an earlier run has left."""
+
+    def refused(name: str, **how) -> str:
+        with pytest.raises(InputError) as error:
+            colorize_video("film.mp4", "still.png", tmp_path / name, "no system", **how)
+        return str(error.value)
+
+    monkeypatch.setattr("fusion_nb.colorize.load_system", lambda system: system)
+    monkeypatch.setattr("fusion_nb.colorize.probe", None)
+    (tmp_path / "file").write_text("a text")
+    assert "is a file already" in refused("file")  # where a folder of pictures shall be
+    assert "Not a directory" in refused("file/out.mp4")
+    (tmp_path / "full.mp4").mkdir()
+    assert "is a folder already" in refused("full.mp4")
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path / "disk")
+    assert "is a mount point" in refused("disk")
+    partial_path(tmp_path / "out.mp4").write_text("a part")
+    assert "--resume" in refused("out.mp4")
+    monkeypatch.setattr("os.access", lambda *words: False)
+    assert "Permission denied" in refused("new/folder/out.mp4")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "disk",
+        "file",
+        "full.mp4",
+        "out.partial.mp4",
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp", "dpx"])
+def test_a_picture_that_is_cut_short_is_known_before(tmp_path, suffix):
+    for number, picture in enumerate(frames(4, 64, 48)):
+        file = tmp_path / f"{number}.{suffix}"
+        if suffix == "dpx":
+            with av.open(str(file), "w", options={"update": "1"}) as film:
+                video = film.add_stream("dpx", rate=1)
+                video.width, video.height, video.pix_fmt = 64, 48, "gbrp10le"
+                frame = av.VideoFrame.from_ndarray(picture).reformat(format="gbrp10le")
+                film.mux([*video.encode(frame), *video.encode(None)])
+        else:
+            write_picture(file, picture)
+    assert probe(tmp_path).frames == 4
+    file = tmp_path / f"2.{suffix}"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    with pytest.raises(InputError, match=f"2.{suffix}: cannot be read as a picture"):
+        probe(tmp_path)
+
+
 def test_full_disk_at_the_very_end(tmp_path, monkeypatch):
     """There is no room to move the index to the front: the film is complete, and a note says so."""
 
