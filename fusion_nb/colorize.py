@@ -396,7 +396,7 @@ class FilmJob:
         ):
             stage = OutputStage(writer, info, self.config.saturation, self.compare)
             stage.report.exemplars = [] if writer.done else names
-            states = SnapshotFolder(writer.snapshots, plan, max(4, round(info.fps * 2 / 5)))
+            states = SnapshotFolder(writer.snapshots, plan, 5 + round(info.fps * 2 / 5))
             with (
                 closing(_to_gray(reader, shots.colorizer.longest)) as frames,
                 closing(prefetch(CutFinder().mark(frames, GrayFrame))) as grays,

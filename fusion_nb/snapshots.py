@@ -128,33 +128,33 @@ class Snapshot:
 class SnapshotFolder:
     """Save snapshots in a folder, and find the one from which a run can be resumed.
 
-    plan: a fingerprint of all that the result depends on. apart: frames from one to the next, at
-    least. notes: what could not be used, one line each.
+    plan: a fingerprint of all that the result depends on. lag: how many frames may still be on
+    their way to the disk. notes: what could not be used, one line each.
     """
 
     seconds = 2.0  # of work, from one snapshot to the next
 
-    def __init__(self, path: Path, plan: str, apart: int = 1):
-        self.path, self.plan, self.apart = path, plan, apart
+    def __init__(self, path: Path, plan: str, lag: int = 1):
+        self.path, self.plan, self.lag = path, plan, lag
         self.notes: list[str] = []
         self._sums: dict[str, int] = {}  # of the files that are written
-        self._kept: list[set[str]] = []  # the files of the two newest snapshots
+        self._kept: list[tuple[int, set[str]]] = []  # frame and files of the newest snapshots
 
     def take(self, items: Iterable, colorizer: ShotColorizer) -> Iterator:
         """Give the same items, and between them a `Snapshot` from time to time."""
-        due, frame = 0.0, 0
+        due = 0.0
         for item in items:
             yield item
             newest = colorizer.shot.last.gray.number if isinstance(item, ColoredFrame) else None
             if newest is None or newest != item.gray.number:  # frames wait for one to come
                 continue
-            if newest >= frame and time.monotonic() >= due:
+            if time.monotonic() >= due:
                 try:
                     yield Snapshot.of(colorizer, newest + 1)
                 except TypeError:  # a flow estimator of the user's own: no state is saved
                     due = float("inf")
                     continue
-                due, frame = time.monotonic() + self.seconds, newest + self.apart
+                due = time.monotonic() + self.seconds
 
     def save(self, snapshot: Snapshot) -> None:
         """Write a snapshot; a disk that refuses it will refuse the film as well, and say why."""
@@ -171,9 +171,11 @@ class SnapshotFolder:
             self._write(name, json.dumps([zlib.crc32(text.encode()), text]).encode())
         except InputError:
             return
-        self._kept = [*self._kept, {name, *sums}][-2:]
+        self._kept.append((snapshot.frame, {name, *sums}))
+        while len(self._kept) > 2 and self._kept[1][0] <= snapshot.frame - self.lag:
+            del self._kept[0]
         for file in self.path.iterdir():
-            if not any(file.name in names for names in self._kept):
+            if not any(file.name in names for _, names in self._kept):
                 file.unlink()
                 self._sums.pop(file.name, None)
 
@@ -188,7 +190,7 @@ class SnapshotFolder:
                 if int(file.stem) > frames:
                     continue
                 snapshot, names = self._read(file)
-                self._kept = [{file.name, *names}]
+                self._kept = [(snapshot.frame, {file.name, *names})]
                 return snapshot
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 self.notes.append(f"{file}: cannot be used ({error}); passed over")
