@@ -69,8 +69,11 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     Sides grow to at least `2 * multiple`, so that a network that shrinks by `multiple` keeps more
     than one pixel for its instance norms. Crop the result with `[..., :H, :W]`.
     """
-    grow = [max(-side % multiple, 2 * multiple - side) for side in (x.shape[-1], x.shape[-2])]
-    return F.pad(x, (0, grow[0], 0, grow[1]), mode="replicate") if any(grow) else x
+    for dim in (2, 3):  # one after the other, which is quicker than F.pad
+        side = x.shape[dim]
+        grow = max(-side % multiple, 2 * multiple - side)
+        x = torch.cat([x, *[x.narrow(dim, side - 1, 1)] * grow], dim) if grow else x
+    return x
 
 # %% ../nbs/06_exemplar.ipynb #da2d0b2f
 class EmbedNet(nn.Module):
@@ -92,8 +95,10 @@ class EmbedNet(nn.Module):
 
     def _quick_network(self) -> nn.Module:
         """Return the backbone with folded batch norms, folded again when a weight changes."""
-        weights = [*self.parameters(), *self.buffers()]
-        has_norms = any(isinstance(m, nn.BatchNorm2d) for m in self.modules())
+        layers = list(self.pretrained.modules())  # asked once: there are hundreds
+        has_norms = any(isinstance(m, nn.BatchNorm2d) for m in layers)
+        own = (x for m in layers for x in (*m._parameters.values(), *m._buffers.values()))
+        weights = [x for x in own if x is not None]
         if self.training or not has_norms or any(p.requires_grad for p in weights):
             return self.pretrained
         key = [(p.data_ptr(), not p.is_inference() and p._version) for p in weights]

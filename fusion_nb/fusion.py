@@ -8,6 +8,7 @@ __all__ = ['CANDIDATE_COLORS', 'Flows', 'Candidate', 'warp_candidate', 'empty_ca
 # %% ../nbs/07_fusion.ipynb #76beaf94
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,9 @@ def warp_candidate(
     Gradients reach the colours, not the flow.
     """
     fetched = warp(lab, flow)  # B x 3 x H x W
-    confidence = flow_confidence(flow, flow_backward, l, lab[:, :1].detach())
-    residual = (fetched[:, :1] - l).detach()
+    l_there, l_fetched = lab[:, :1].detach(), fetched[:, :1].detach()
+    confidence = flow_confidence(flow, flow_backward, l, l_there, l_fetched)
+    residual = l_fetched - l.detach()
     trust = None if trust is None else warp(trust, flow)
     return Candidate(torch.cat([l, fetched[:, 1:]], dim=1), confidence, residual, trust)
 
@@ -290,21 +292,23 @@ class TwoBranchFusion(nn.Module):
         return FusionOutput(self.net(flow.lab, flow.confidence, match.lab, match.confidence))
 
 # %% ../nbs/07_fusion.ipynb #f786f40b
-def stack_candidates(candidates: Sequence[Candidate]) -> tuple[Tensor, Tensor, Tensor]:
+def stack_candidates(
+    candidates: Sequence[Candidate], more: Sequence[Tensor] = ()
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return what a `BlendFusion` reads of n candidates.
 
-    features: `B x (1 + 4n + n(n-1)/2) x H x W`. colours: `B x n x 2 x H x W`.
-    logits: `B x n x H x W`, `log(confidence + 1e-4)`.
+    features: `B x (1 + 4n + n(n-1)/2) x H x W`, and the maps in `more` after them.
+    colours: `B x n x 2 x H x W`. logits: `B x n x H x W`, `log(confidence + 1e-4)`.
     """
     colors = torch.stack([c.lab[:, 1:] for c in candidates], dim=1)
     confidence = torch.cat([c.confidence for c in candidates], dim=1)
     residuals = torch.cat([c.luminance_residual for c in candidates], dim=1).abs()
     logits = torch.log(confidence.clamp(0, 1) + 1e-4)  # no confidence at all: -9.2, and finite
-    first, second = torch.triu_indices(len(candidates), len(candidates), offset=1)
-    distances = (colors[:, first] - colors[:, second]).abs().sum(dim=2)  # B x n(n-1)/2 x H x W
+    pairs = combinations(colors.unbind(1), 2)  # n(n-1)/2
+    distances = [(one - two).abs().sum(1, keepdim=True) for one, two in pairs]
     # All brought to about the range of L: ab is mostly below 0.2, residuals are below 0.1.
-    parts = [4 * colors.flatten(1, 2), logits / 2, 10 * residuals, 4 * distances]
-    return torch.cat([candidates[0].lab[:, :1], *parts], dim=1), colors, logits
+    parts = [4 * colors.flatten(1, 2), logits / 2, 10 * residuals, *(4 * d for d in distances)]
+    return torch.cat([candidates[0].lab[:, :1], *parts, *more], dim=1), colors, logits
 
 # %% ../nbs/07_fusion.ipynb #d8f837ed
 def zero_init(conv: nn.Conv2d) -> nn.Conv2d:
@@ -358,9 +362,8 @@ class PixelShuffleUNet(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return a map of the size of `x`, `B x out_channels x H x W`."""
         height, width = x.shape[-2:]
-        x = F.pixel_unshuffle(pad_to_multiple(x, 8), 2)  # B x 4 C x H/2 x W/2
+        x = self._apply_stem(pad_to_multiple(x, 8))  # B x w x H/2 x W/2
         x = x.contiguous(memory_format=torch.channels_last)  # quicker for so few channels
-        x = self.stem(x)  # B x w x H/2 x W/2
         skips = []
         for block, down in zip(self.encoder, self.down, strict=True):
             skips.append(block(x))
@@ -372,8 +375,14 @@ class PixelShuffleUNet(nn.Module):
         x = self.middle(x)  # B x 4w x H/8 x W/8
         for block, up in zip(self.decoder, self.up, strict=True):
             x = block(F.interpolate(up(x), scale_factor=2) + skips.pop())
-        x = self.head(F.relu(pixel_norm(x)))  # B x 4 out x H/2 x W/2
+        x = self.head(F.relu(pixel_norm(x))).contiguous()  # B x 4 out x H/2 x W/2
         return F.pixel_shuffle(x, 2)[..., :height, :width]  # B x out x H x W
+
+    def _apply_stem(self, x: Tensor) -> Tensor:
+        """Take 2 x 2 pixels as 4 C channels, then the stem: one convolution of 6 x 6 pixels."""
+        kernel = self.stem.weight.unflatten(1, (-1, 2, 2))  # w x C x 2 x 2 x 3 x 3
+        kernel = kernel.permute(0, 1, 4, 2, 5, 3).flatten(4).flatten(2, 3)  # w x C x 6 x 6
+        return F.conv2d(x, kernel, self.stem.bias, stride=2, padding=2)
 
 # %% ../nbs/07_fusion.ipynb #f9b49359
 @dataclass
@@ -411,10 +420,10 @@ class BlendFusion(nn.Module):
         """Return the blend of the candidates, its weights and its residual."""
         if len(candidates) != self.candidates:
             raise ValueError(f"made for {self.candidates} candidates, got {len(candidates)}")
-        features, colors, logits = stack_candidates(candidates)
+        more: list[Tensor] = []
         if self.context and context is not None:
-            certainty = torch.cat([c.certainty for c in candidates], dim=1)
-            features = torch.cat([features, certainty, context.weights], dim=1)
+            more = [*(c.certainty for c in candidates), context.weights]
+        features, colors, logits = stack_candidates(candidates, more)
         vectors = None if context is None else context.vectors
         correction = self.net(features, vectors)
         correction, color, gate = correction.split([self.candidates, 2, 1], dim=1)
