@@ -182,8 +182,8 @@ def _run_colorize(options: dict) -> int | None:
         return export_project(project, options["output"])
     if options["video"] is None or options["output"] is None:
         raise typer.BadParameter("give a VIDEO, and a name for the output with -o")
-    places = (options[name] for name in ("video", "exemplar", "output"))
-    _check_order(*places, is_bound=bool(options["at"]))
+    film, picture, output = (options[name] for name in ("video", "exemplar", "output"))
+    _check_order(film, picture, output, bool(options["at"]))
     from fusion_nb.colorize import load_system, run_colorize
 
     how = [options.pop(name) for name in ("system", "device", "dtype", "engine")]
