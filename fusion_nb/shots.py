@@ -233,16 +233,16 @@ class _FrameSearch:
     """Search a film for the frame that an exemplar is, or that its time (seconds) names."""
 
     def __init__(self, picture: np.ndarray, time: float | None):
-        self.picture, self.time = picture, time
+        self.picture, self.time, self.reached = picture, time, False
         self.l: np.ndarray | None = None
         self.score = SAME_FRAME_THRESHOLD
         self.found: int | None = None
-        self.at_time: int | None = None  # the first frame at or after the time
+        self.at_time: int | None = None  # the first frame at or after the time, or the last of all
 
     def compare(self, number: int, seconds: float, l: np.ndarray) -> None:
         """Compare the next frame's L; a bound exemplar is looked for within a second of its time."""
-        if self.time is not None and self.at_time is None and seconds >= self.time - 1e-3:
-            self.at_time = number
+        if self.time is not None and not self.reached:
+            self.at_time, self.reached = number, seconds >= self.time - 1e-3
         far = self.time is not None and abs(seconds - self.time) > 1
         if far or min(l.shape) < _MIN_SIDE or not same_shape(self.picture.shape, l.shape):
             return

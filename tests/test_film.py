@@ -38,6 +38,7 @@ from fusion_nb.commands import fusion_colorize
 from fusion_nb.parts import partial_path
 from fusion_nb.pictures import picture_size
 from fusion_nb.probing import SizeCheck
+from fusion_nb.shots import find_exemplar_frames
 from fusion_nb.snapshots import SnapshotFolder
 from fusion_nb.tracks import all_packets
 from fusion_nb.video import TimedFrame, VideoReader, VideoWriter, probe
@@ -579,6 +580,13 @@ def test_a_picture_that_is_cut_short_is_known_before(tmp_path, suffix):
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     with pytest.raises(InputError, match=f"2.{suffix}: cannot be read as a picture"):
         probe(tmp_path)
+
+
+def test_an_exemplar_is_bound_to_the_last_frame(tmp_path):
+    """A time within the last frame is in the film, and is that of no later frame."""
+    info, picture = probe(make(tmp_path / "film.mp4")), frames(1, 32, 32)[0]
+    for seconds, number in ((0, 0), (0.1, 3), (0.44, 11), (0.47, 11)):
+        assert find_exemplar_frames(info, [picture], [seconds]) == {number: 0}
 
 
 def test_full_disk_at_the_very_end(tmp_path, monkeypatch):
