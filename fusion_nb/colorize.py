@@ -130,10 +130,12 @@ def parse_time(text: str) -> float:
 
 
 def format_time(seconds: float) -> str:
-    """Return seconds as "1:23.4" or "1:02:03.4"."""
-    tenths = round(seconds * 10)
-    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600 / 10
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+    """Return seconds as "1:23.4" or "1:02:03.417", so exact that the time names its frame."""
+    hours, rest = divmod(round(seconds * 1000), 3_600_000)
+    minutes, thousandths = divmod(rest, 60_000)
+    exact = f"{thousandths / 1000:06.3f}".rstrip("0")
+    exact += "0" if exact.endswith(".") else ""
+    return f"{hours}:{minutes:02d}:{exact}" if hours else f"{minutes}:{exact}"
 
 
 def read_exemplars(path) -> dict[str, np.ndarray]:

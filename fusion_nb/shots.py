@@ -380,19 +380,19 @@ class FrameColorizer:
         state: ColorizerState,
         exemplar: ExemplarPicture,
         known: Tensor | None = None,
-        carried: float = 0.0,
+        propagated: float = 0.0,
     ) -> tuple[np.ndarray, float, ColorizerState]:
         """Return one frame's ab `h x w x 2`, the match score of the exemplar, and the state after.
 
-        known: the frame's Lab where it is given, and only has to be propagated. carried: the share
+        known: the frame's Lab where it is given, and only has to be followed. propagated: the share
         of its colours that comes from the frame before alone.
         """
         before, (out, state) = state.lab, self.ahead.step(gray, state)
         if known is None:
             lab = self._steer(out, exemplar)
-            if carried and before is not None:  # in dimmer light a and b shrink as L + 16 does
+            if propagated and before is not None:  # in dimmer light a and b shrink as L + 16 does
                 dimmer = (lab[:, :1].mean() + 1.32) / (before[:, :1].mean() + 1.32)
-                ab = lab[:, 1:].lerp(out.flow_lab[:, 1:] * dimmer, carried)
+                ab = lab[:, 1:].lerp(out.flow_lab[:, 1:] * dimmer, propagated)
                 lab = torch.cat([lab[:, :1], ab], 1)
         else:
             l = out.lab[:, :1]
