@@ -377,9 +377,8 @@ class ColorUNet(nn.Module):
         full = self._stage(pad_to_multiple(x, 8), "1_1", "1_2")  # B x w x H x W
         half = self._stage(self._layer("conv1_2norm_ss", full), "2_1", "2_2")  # B x 2w x H/2 x W/2
         quarter = self._stage(self._layer("conv2_2norm_ss", half), "3_1", "3_2", "3_3")
-        x = self._stage(
-            self._layer("conv3_3norm_ss", quarter), "4_1", "4_2", "4_3"
-        )  # B x 8w x H/8 x W/8
+        eighth = self._layer("conv3_3norm_ss", quarter)  # B x 4w x H/8 x W/8
+        x = self._stage(eighth, "4_1", "4_2", "4_3")  # B x 8w x H/8 x W/8
         for level in (5, 6, 7):
             x = self._stage(x, f"{level}_1", f"{level}_2", f"{level}_3")
         x = self._stage(self._up(x, quarter, "8_1", "3_3_short"), "8_2", "8_3")
@@ -595,11 +594,9 @@ class SwinTExCo(nn.Module):
         residual = upsample_grid(residual, lightness, stride)
         ab = joint_bilateral_upsample(lab[:, 1:], lightness, stride)
         source = exemplar.source_index[place].float()
-        return MatchResult(
+        index = upsample_grid(source, lightness, stride, "nearest").long()
+        found = (
             torch.cat([lightness + residual, ab], 1),
             upsample_grid(similarity, lightness, stride),
-            upsample_grid(source, lightness, stride, "nearest").long(),
-            similarity.mean((1, 2, 3)),
-            vectors,
-            place,
         )
+        return MatchResult(*found, index, similarity.mean((1, 2, 3)), vectors, place)
