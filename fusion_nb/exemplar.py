@@ -595,8 +595,6 @@ class SwinTExCo(nn.Module):
         ab = joint_bilateral_upsample(lab[:, 1:], lightness, stride)
         source = exemplar.source_index[place].float()
         index = upsample_grid(source, lightness, stride, "nearest").long()
-        found = (
-            torch.cat([lightness + residual, ab], 1),
-            upsample_grid(similarity, lightness, stride),
-        )
-        return MatchResult(*found, index, similarity.mean((1, 2, 3)), vectors, place)
+        shown = torch.cat([lightness + residual, ab], 1)
+        sure = upsample_grid(similarity, lightness, stride)
+        return MatchResult(shown, sure, index, similarity.mean((1, 2, 3)), vectors, place)
