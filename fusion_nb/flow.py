@@ -293,20 +293,21 @@ def photometric_confidence(source: Tensor, warped: Tensor) -> Tensor:
     return 1 / (1 + (difference / 0.25).square())
 
 # %% ../nbs/04_flow.ipynb #f029ca1e
-def flow_confidence(
-    flow: Tensor, flow_back: Tensor, source: Tensor, target: Tensor, fetched: Tensor | None = None
-) -> Tensor:
-    """Return how likely the flow from `source` to `target` fetches the right colour, in [0, 1].
-
-    flow, flow_back: `B x 2 x H x W`. source, target: `B x C x H x W` of range [-1, 1]. fetched: the
-    target warped by the flow, where it is known.
-    Returns `B x 1 x H x W`. Calibrated: of the pixels with confidence 0.7, about 70 in 100 get a
-    colour within 5 units of ab.
-    """
-    fetched = warp(target, flow) if fetched is None else fetched
+def _confidence(flow: Tensor, flow_back: Tensor, source: Tensor, fetched: Tensor) -> Tensor:
+    """Return what `flow_confidence` does; fetched: the target, warped by the flow."""
     unlike = 1 / photometric_confidence(source, fetched) - 1
     lost = 1 - forward_backward_confidence(flow, flow_back)
     return 1 / (1 + (unlike + 0.01) * (1 + 1.5 * lost))  # the odds of being wrong, multiplied
+
+
+def flow_confidence(flow: Tensor, flow_back: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Return how likely the flow from `source` to `target` fetches the right colour, in [0, 1].
+
+    flow, flow_back: `B x 2 x H x W`. source, target: `B x C x H x W` of range [-1, 1].
+    Returns `B x 1 x H x W`. Calibrated: of the pixels with confidence 0.7, about 70 in 100 get a
+    colour within 5 units of ab.
+    """
+    return _confidence(flow, flow_back, source, warp(target, flow))
 
 # %% ../nbs/04_flow.ipynb #1968bf9f
 def compose_flow(flow_ab: Tensor, flow_bc: Tensor) -> Tensor:

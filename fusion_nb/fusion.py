@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .exemplar import ColorUNet, chunked_attention, pad_to_multiple
-from .flow import FlowEstimator, compose_flow, flow_confidence, warp
+from .flow import FlowEstimator, _confidence, compose_flow, warp
 
 # %% ../nbs/07_fusion.ipynb #c0a1d1d0
 @dataclass
@@ -52,8 +52,8 @@ def warp_candidate(
     Gradients reach the colours, not the flow.
     """
     fetched = warp(lab, flow)  # B x 3 x H x W
-    l_there, l_fetched = lab[:, :1].detach(), fetched[:, :1].detach()
-    confidence = flow_confidence(flow, flow_backward, l, l_there, l_fetched)
+    l_fetched = fetched[:, :1].detach()
+    confidence = _confidence(flow, flow_backward, l, l_fetched)
     residual = l_fetched - l.detach()
     trust = None if trust is None else warp(trust, flow)
     return Candidate(torch.cat([l, fetched[:, 1:]], dim=1), confidence, residual, trust)
