@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import av
 import cv2
 import numpy as np
-import skimage.data
+import skimage
 import torch.nn.functional as F
 from av.video.reformatter import Interpolation
 from PIL import Image, ImageCms, ImageOps
@@ -70,15 +70,18 @@ def _reason(error: Exception) -> str:
     return text.splitlines()[0].strip().rstrip(".")
 
 # %% ../nbs/01_clips.ipynb #647d32f9
-_PHOTOS = "astronaut chelsea coffee rocket retina immunohistochemistry"
+_PHOTOS = {name: f"{name}.png" for name in ("astronaut", "chelsea", "coffee")}
+_PHOTOS |= {"rocket": "rocket.jpg", "retina": "retina.jpg", "immunohistochemistry": "ihc.png"}
 
 
 @lru_cache(maxsize=2)
-def sample_photos(names: str = _PHOTOS) -> dict[str, np.ndarray]:
+def sample_photos(names: str = " ".join(_PHOTOS)) -> dict[str, np.ndarray]:
     """Return colour photos of scikit-image by name: RGB uint8 `H x W x 3`, read only."""
-    photos = {name: np.array(getattr(skimage.data, name)()) for name in names.split()}
-    for photo in photos.values():
-        photo.setflags(write=False)
+    photos = {}
+    for name in names.split():  # skimage.data.coffee() and so on would first load all its readers
+        with Image.open(Path(skimage.data_dir) / _PHOTOS[name]) as picture:
+            photos[name] = np.array(picture.convert("RGB"))
+        photos[name].setflags(write=False)
     return photos
 
 # %% ../nbs/01_clips.ipynb #b16561eb
