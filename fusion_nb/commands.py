@@ -150,15 +150,15 @@ _TRUNCATED = typer.Option("--allow-truncated", help="take a file that was cut sh
 
 def _check_order(film: Path, exemplar: Path | None, output: Path, is_bound: bool) -> None:
     """Raise InputError where film and picture are swapped, or where a picture is no film."""
-    from fusion_nb.clips import PICTURE_SUFFIXES, InputError
-    from fusion_nb.colorize import _VIDEO_SUFFIXES, films_in
+    from fusion_nb.clips import PICTURE_SUFFIXES, VIDEO_SUFFIXES, InputError
+    from fusion_nb.colorize import films_in
 
     def command(film: str | Path, picture: Path) -> str:
         return f"fusion_colorize {shlex.join(map(str, (film, picture, '-o', output)))}"
 
     is_picture = film.is_file() and film.suffix.lower() in PICTURE_SUFFIXES
     if exemplar is not None and exemplar.exists():
-        is_film = exemplar.suffix.lower() in _VIDEO_SUFFIXES - {".gif"}
+        is_film = exemplar.suffix.lower() in VIDEO_SUFFIXES - {".gif"}
         is_film = bool(films_in(exemplar)) if exemplar.is_dir() else is_film
         if is_film and (is_picture or film.is_dir() and not films_in(film, True)):
             right = command(exemplar, film)

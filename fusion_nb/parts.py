@@ -7,10 +7,13 @@ __all__ = ['EarlierPart', 'PartialOutput']
 import errno
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -95,10 +98,15 @@ def _aside(path: Path) -> Path:
     return path.with_name(partial_path(path).name.replace(".partial", ".earlier"))
 
 
-def check_output(path: Path, resume: bool = False) -> list[Path]:
+def _plan_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.plan")
+
+
+def check_output(path: Path, resume: bool = False, plan: str | None = None) -> list[Path]:
     """Return what earlier runs left of an output. Raises InputError where it cannot be written.
 
-    Nothing is written here: a name that has to be refused is so before a film is looked at.
+    plan: a fingerprint of all that the result depends on; what was begun under another one is
+    refused. Nothing is written here: what has to be refused is so before a film is looked at.
     """
     with write_errors(path):
         if path.is_dir() and (path.suffix or any(path.iterdir())):
@@ -114,33 +122,32 @@ def check_output(path: Path, resume: bool = False) -> list[Path]:
     left = [p for p in (partial_path(path), _aside(path)) if p.exists()]
     if left and not resume:
         raise InputError(f"{left[0]}: left by an earlier run; --resume continues it, or delete it")
+    kept = _plan_path(partial_path(path))
+    if left and plan not in (None, kept.read_text("utf8", "replace") if kept.is_file() else ""):
+        raise InputError(
+            f"{left[0]}: was begun with another film, or other exemplars, settings or weights; "
+            "give the same again, or delete it to begin again"
+        )
     return left
 
 # %% ../nbs/parts.ipynb #71c3b9ea
 class PartialOutput:
     """Look after an output that is not complete yet: NAME.partial.mp4, and its plan next to it.
 
-    plan: a fingerprint of all that the result depends on. resume: take over what an interrupted run
+    plan: see `check_output`. resume: take over what an interrupted run
     left under the same plan (`earlier`, None where there is nothing). snapshots: a folder for what
     else a resumed run needs; it goes with the part. Raises InputError.
     """
 
     def __init__(self, path: Path, plan: str = "", resume: bool = False):
         self.path, self.part = path, partial_path(path)
-        self._plan = self.part.with_name(f"{self.part.name}.plan")
+        self._plan = _plan_path(self.part)
         self.snapshots = self.part.with_name(f"{self.part.name}.state")
         self._aside = _aside(path)
         self.earlier: EarlierPart | None = None
         self.notes: list[str] = []
-        left = check_output(path, resume)
+        left = check_output(path, resume, plan)
         with write_errors(path):
-            if left and (
-                not self._plan.exists() or self._plan.read_text("utf8", "replace") != plan
-            ):
-                raise InputError(
-                    f"{left[0]}: was begun with another film, or other exemplars, settings or weights; "
-                    "give the same again, or delete it to begin again"
-                )
             path.parent.mkdir(parents=True, exist_ok=True)
             index_path(self.part).unlink(missing_ok=True)  # of a run that was killed at its end
             self._plan.write_text(plan, "utf8")
@@ -194,3 +201,22 @@ class PartialOutput:
         if not self.part.exists():
             self._plan.unlink(missing_ok=True)
             _remove(self.snapshots)
+
+# %% ../nbs/parts.ipynb #b4c8eeae
+class GracefulInterrupt:
+    """Let Ctrl-C and a polite kill only set `asked` inside, so that files can be closed."""
+
+    def __enter__(self) -> "GracefulInterrupt":
+        self.asked = False
+        self._old: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._old[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, *_) -> None:
+        self.asked = True
+
+    def __exit__(self, *error) -> None:
+        for number, old in self._old.items():
+            signal.signal(number, old)

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from .clips import InputError, read_picture, resize_longest
 from .color import lab_to_uint8, rgb_to_lab
-from .colorize import format_time, load_system, read_exemplars
-from .tracks import pluralize
+from .colorize import load_system, read_exemplars
+from .tracks import format_time, pluralize
 from .controls import BackgroundTask, ExemplarBox, FrameView, PaintBox, ShotStrip
 from .controls import StrokeCanvas, button, control_bar, control_group
 from .exemplar import grid_size, joint_bilateral_upsample, raw_vectors

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['all_packets', 'Timeline', 'frame_rate', 'EndCheck', 'copy_packet', 'rescale', 'output_options', 'set_pixel_aspect',
-           'copied_tags', 'copy_with_index_first', 'pluralize', 'clock_time', 'Tracks']
+           'copied_tags', 'copy_with_index_first', 'pluralize', 'format_time', 'Tracks']
 
 # %% ../nbs/tracks.ipynb #eb7b997a
 import errno
@@ -394,10 +394,12 @@ def pluralize(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def clock_time(seconds: float) -> str:
-    """Return seconds as h:mm:ss.t."""
-    tenths = round(seconds * 10)
-    return f"{tenths // 36000}:{tenths // 600 % 60:02d}:{tenths % 600 / 10:04.1f}"
+def format_time(seconds: float) -> str:
+    """Return seconds as "0:01:23.4" or "1:02:03.417", so exact that the time names its frame."""
+    minutes, thousandths = divmod(round(seconds * 1000), 60_000)
+    exact = f"{thousandths / 1000:06.3f}".rstrip("0")
+    exact += "0" if exact.endswith(".") else ""
+    return f"{minutes // 60}:{minutes % 60:02d}:{exact}"
 
 
 def _track_name(track) -> str:
@@ -485,4 +487,4 @@ class Tracks:
                 writer.write(None)
         for name, times in self._lost.items():
             count = f"{len(times)} damaged {'piece' if len(times) == 1 else 'pieces'}"
-            self.notes.append(f"{name}: {count} left out, the first at {clock_time(times[0])}")
+            self.notes.append(f"{name}: {count} left out, the first at {format_time(times[0])}")

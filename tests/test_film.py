@@ -871,6 +871,25 @@ def launched(script: Path, *words: object) -> tuple[int, str]:
     return run.returncode, run.stdout
 
 
+def test_a_folder_names_bad_films_before_it_colours_one(tmp_path, micro, still, capsys):
+    """The last film, one cut short and one whose output cannot be written: told at once."""
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    for name in ("a.mp4", "blocked.mp4", "cut.mkv"):
+        make(films / name, count=4)
+    whole = (films / "cut.mkv").read_bytes()
+    (films / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    (films / "z.mp4").write_text("no film")
+    (out / "blocked.partial.mp4").mkdir(parents=True)
+    assert run_colorize(films, still, out, system=micro, size=32) == 1
+    said = capsys.readouterr()
+    passed, coloured = said.out.split("a.mp4: from", 1)  # what is told of the first that is done
+    for name in ("blocked.mp4", "cut.mkv", "z.mp4"):
+        assert f"{name}: passed over: " in passed and name not in coloured, said.out
+        assert said.err.count(f"failed: {films / name}: ") == 1, said.err
+    assert [p.name for p in sorted(out.iterdir())] == ["a.mp4", "blocked.partial.mp4"]
+
+
 def test_two_processes_share_a_folder(tmp_path, still):
     """No film twice, a bad one is named and the others done; a second run has nothing to do."""
     films, out = tmp_path / "films", tmp_path / "out"
