@@ -14,6 +14,7 @@ import torch
 
 from fusion_nb import video
 from fusion_nb.clips import InputError, project_path, read_clip, write_picture, write_video
+from fusion_nb.colorize import load_system
 from fusion_nb.projects import FilmFrames, ProjectExport, StudioProject
 from fusion_nb.studio import Stroke, Studio, colorize_strokes, stroke_features
 from fusion_nb.synthetic import demo_clip
@@ -25,7 +26,7 @@ GREY = {"points": [[0.5, 0.9]], "color": "#808080", "width": 0.03}
 
 @pytest.fixture(scope="module")
 def system() -> FusionSystem:
-    return FusionSystem(preset="tiny")
+    return load_system("tiny")  # as the command does: on some processors in bfloat16
 
 
 @pytest.fixture(scope="module")
