@@ -3,7 +3,7 @@
 Without `--package` every cell runs, exported ones included, as `nbdev_test` does it. With it, the
 lesson's other cells run on the exported module: a function that leans on a global of the notebook
 passes the first way and fails the second. A cell marked `#| once` runs with it only: it starts
-commands or processes, which run the exported package either way.
+commands or processes, which run the exported package either way, or it is a long one.
 """
 
 import os
