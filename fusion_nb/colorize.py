@@ -2,18 +2,17 @@
 
 # %% auto #0
 __all__ = ['load_system', 'colorize_frames', 'parse_time', 'read_exemplars', 'ColorizeReport', 'prefetch', 'colorize_video',
-           'films_in', 'output_names', 'colorize_folder', 'run_colorize']
+           'colorize_folder', 'run_colorize']
 
 # %% ../nbs/18_colorize.ipynb #489d2389
 import hashlib
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,14 @@ import av
 import cv2
 import numpy as np
 import torch
-from torch import distributed, nn
+from torch import nn
 from tqdm.auto import tqdm
 
-from .clips import PICTURE_SUFFIXES, VIDEO_SUFFIXES, InputError, read_picture
+from .clips import PICTURE_SUFFIXES, InputError, existing_path
+from .clips import read_picture
 from .cuts import CutFinder, same_shape
 from .inference import WinogradConv2d, choose_device, optimize_for_inference
+from .folders import exemplar_for, films_in, output_names, process_group, rank_slice
 from .parts import GracefulInterrupt, check_output, partial_path
 from .shots import ColoredFrame, ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer, check_exemplar, find_exemplar_frames, lightness, paint
@@ -300,6 +301,8 @@ class FilmJob:
         codec_for(self.output, self.codec)
         for path in (self.video, self.exemplar, self.trust_mask, *(p for _, p in self.bound)):
             path = None if path is None else Path(path)
+            if path and path != self.video:
+                existing_path(path)
             if path and self.output.exists() and path.exists() and self.output.samefile(path):
                 raise InputError(f"{self.output}: is also an input; give the output another name")
             if path and path.is_dir() and path.resolve() == self.output.resolve().parent:
@@ -333,7 +336,8 @@ class FilmJob:
 
     def _plan(self, info: MediaInfo, exemplars: ExemplarSet, times: list) -> str:
         """Return a fingerprint of all that the result depends on; of the film its extent."""
-        extent = info.width, info.height, info.frames, info.seconds
+        sizes = [path.stat().st_size for path in info.pictures or [info.path]]
+        extent = info.width, info.height, info.frames, info.seconds, sizes
         digest = hashlib.sha256(repr((extent, self.config, times, self.compare)).encode())
         masks = [] if exemplars.trust is None else [exemplars.trust]
         for array in (*exemplars.pictures, *masks):
@@ -429,72 +433,7 @@ def colorize_video(
     """
     return _film_job(video, exemplar, output, **options).run(load_system(system), progress)
 
-# %% ../nbs/18_colorize.ipynb #1379335f
-def films_in(folder: Path, recursive: bool = False) -> list[Path]:
-    """Return the films of a folder: videos, and folders of pictures; recursive: also those below.
-
-    A folder that holds pictures and no video is itself one film: then none.
-    """
-
-    def look(folder: Path) -> tuple[list[Path], list[Path], bool]:
-        """Return the videos and folders in a folder, and whether it is a film of pictures."""
-        entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-        files, folders = ([p for p in entries if p.is_dir() == kind] for kind in (False, True))
-        videos = [p for p in files if p.suffix.lower() in VIDEO_SUFFIXES]
-        pictures = any(p.suffix.lower() in PICTURE_SUFFIXES for p in files)
-        return videos, folders, pictures and not videos
-
-    videos, folders, is_film = look(Path(folder))
-    if is_film:
-        return []
-    films = [*videos, *(p for p in folders if look(p)[2])]
-    below = [film for p in folders if recursive for film in films_in(p, True)]
-    return sorted([*films, *below])
-
-
-def output_names(
-    films: Sequence[Path], source: Path, folder: Path, codec: str | None
-) -> list[Path]:
-    """Return an output in `folder` for each film of `source`: its name, or that and its suffix."""
-    suffix = {"png": "", "ffv1": ".mkv"}.get(codec or "", ".mp4")
-    places = [folder / p.relative_to(source) for p in films]
-    whole = [p.with_suffix("") if f.is_file() else p for f, p in zip(films, places, strict=True)]
-    named = [w if whole.count(w) == 1 else p for w, p in zip(whole, places, strict=True)]
-    return [p.with_name(p.name + suffix) for p in named]
-
-# %% ../nbs/18_colorize.ipynb #4d7d357a
-def rank_slice(items: Sequence) -> Sequence:
-    """Return this process's part of the work when `accelerate launch` started several."""
-    return items[int(os.environ.get("RANK", 0)) :: int(os.environ.get("WORLD_SIZE", 1))]
-
-
-@contextmanager
-def process_group() -> Iterator[Callable[[list], list]]:
-    """Join the processes of a launch; yield a function that waits for all and joins their lists.
-
-    A launcher stops every process as soon as one ends with an error: none may end before the rest.
-    """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "MASTER_ADDR" not in os.environ:
-        yield list
-        return
-    distributed.init_process_group("gloo", timeout=timedelta(days=365))
-
-    def join(items: list) -> list:
-        parts: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(parts, list(items))
-        return [item for part in parts for item in part]
-
-    yield join
-    distributed.destroy_process_group()
-
 # %% ../nbs/18_colorize.ipynb #4803b4cb
-def _exemplar_for(place: Path, exemplar: Path) -> Path:
-    """Return the picture of a film's name: where the film lies in its folder, or at the top."""
-    files = [*(exemplar / place).parent.glob("*"), *exemplar.glob("*")]
-    own = (p for p in files if p.stem == place.stem and p.suffix.lower() in PICTURE_SUFFIXES)
-    return next(own, exemplar)
-
-
 @contextmanager
 def _noting(film: Path, failures: list[tuple[Path, str]]) -> Iterator[None]:
     """Note why a film fails: in any case the others are still to be done."""
@@ -517,8 +456,11 @@ def colorize_folder(
     `colorize_video`. Under `accelerate launch` each process takes its part of the films. Raises
     InputError.
     """
-    folder, exemplar, output = Path(folder), Path(exemplar), Path(output)
-    films = [p for p in films_in(folder, recursive) if output == folder or output not in p.parents]
+    folder, exemplar, output = Path(folder), existing_path(exemplar), Path(output)
+    place = output.resolve()
+    if place == folder.resolve():
+        raise InputError(f"{output}: holds the films; give another folder for the coloured ones")
+    films = [p for p in films_in(folder, recursive) if place not in p.resolve().parents]
     if not films:
         raise InputError(f"{folder}: holds no films; give a video, or a folder of videos")
     names = output_names(films, folder, output, codec)
@@ -526,15 +468,16 @@ def colorize_folder(
     options |= dict(codec=codec, resume=True)
     jobs: list[FilmJob] = []
     failures: list[tuple[Path, str]] = []
-    for film, target in rank_slice(list(zip(films, names, strict=True))):
-        if target.exists():
-            tqdm.write(f"{target}: already exists")
-            continue
-        still = _exemplar_for(film.relative_to(folder), exemplar)
+    work = rank_slice(list(zip(films, names, strict=True)))
+    bar = dict(desc="looking at the films", unit="film", disable=not progress or len(work) < 2)
+    for film, target in tqdm(work, leave=False, **bar):
         with _noting(film, failures):
+            still = exemplar_for(film.relative_to(folder), exemplar)
             job = _film_job(film, still, target, **options)
-            job.check(system)
-            jobs.append(job)
+            if target.exists():
+                tqdm.write(f"{target}: already exists")
+            elif job.check(system):
+                jobs.append(job)
     for film, reason in failures:
         tqdm.write(f"{film}: passed over: {reason}")
     for job in jobs:

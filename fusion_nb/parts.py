@@ -18,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
+from filelock import FileLock, Timeout
 
 from .clips import InputError, _flush, frame_files, frame_to_rgb, open_video
 from .clips import read_picture, write_errors
@@ -109,6 +110,8 @@ def check_output(path: Path, resume: bool = False, plan: str | None = None) -> l
     refused. Nothing is written here: what has to be refused is so before a film is looked at.
     """
     with write_errors(path):
+        if len(os.fsencode(path.name)) > 255:
+            raise InputError(f"{path}: this name is too long for a disk; give a shorter one")
         if path.is_dir() and (path.suffix or any(path.iterdir())):
             raise InputError(f"{path}: is a folder already; give another name")
         if path.exists() and not path.is_dir() and not path.suffix:  # pictures need a folder
@@ -134,9 +137,9 @@ def check_output(path: Path, resume: bool = False, plan: str | None = None) -> l
 class PartialOutput:
     """Look after an output that is not complete yet: NAME.partial.mp4, and its plan next to it.
 
-    plan: see `check_output`. resume: take over what an interrupted run
-    left under the same plan (`earlier`, None where there is nothing). snapshots: a folder for what
-    else a resumed run needs; it goes with the part. Raises InputError.
+    plan: see `check_output`. resume: take over what an interrupted run left under the same plan
+    (`earlier`, None where there is nothing). snapshots: a folder for what else a resumed run needs;
+    it goes with the part. Until `commit` or `keep` no other run can write it. Raises InputError.
     """
 
     def __init__(self, path: Path, plan: str = "", resume: bool = False):
@@ -149,12 +152,27 @@ class PartialOutput:
         left = check_output(path, resume, plan)
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._acquire()
             index_path(self.part).unlink(missing_ok=True)  # of a run that was killed at its end
             self._plan.write_text(plan, "utf8")
             if left:
                 self._set_aside()
             else:
                 _remove(self.snapshots)
+
+    def _acquire(self) -> None:
+        """Keep other runs from writing the same output, until this one ends in any way."""
+        path = self.part.with_name(f"{self.part.name}.lock")
+        self._lock = FileLock(path, blocking=False, thread_local=False)
+        try:
+            with suppress(NotImplementedError):  # a network disk without locks
+                self._lock.acquire()
+        except Timeout:
+            raise InputError(f"{self.path}: another run is writing it; wait for its end") from None
+
+    def _release(self) -> None:
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def _set_aside(self) -> None:
         """Move the longer of what earlier runs left out of the way, and open it."""
@@ -182,6 +200,7 @@ class PartialOutput:
         _flush(self.part)
         os.replace(self.part, self.path)
         self._settle(restore=False)
+        self._release()
 
     def keep(self) -> bool:
         """Keep the longest part after an interruption; return whether there is any."""
@@ -190,6 +209,7 @@ class PartialOutput:
             if made == 0:
                 _remove(self.part)
             self._settle(restore=self.earlier is not None and made < self.earlier.count)
+        self._release()
         return self.part.exists()
 
     def _settle(self, restore: bool) -> None:

@@ -135,6 +135,8 @@ class EndCheck:
     def _stated_end(self) -> float | None:
         """Return when the pictures end by the header; None where it says nothing of them."""
         begin = self._begin.get(self.stream.index, 0.0)
+        if self.container.format.name == "avi" and self.stream.frames:
+            return begin + self.stream.frames * self.step  # FFmpeg fits its length to the file
         if self.stream.duration and not self._is_vague:
             return begin + float(self.stream.duration * (self.stream.time_base or 1))
         text = self.stream.metadata.get("DURATION", "")  # Matroska

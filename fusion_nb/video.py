@@ -192,7 +192,7 @@ class VideoReader:
     """
 
     def __init__(self, info: MediaInfo):
-        self.info, self.damaged = info, list[float]()
+        self.info, self.damaged, self.broken = info, list[float](), list[float]()
         self.container: Any = None
         self.stream: Any = None
         self.tracks: list[Any] = []
@@ -229,13 +229,15 @@ class VideoReader:
 
     def notes(self) -> list[str]:
         """Return what a user should know of the film, one line each; at its end."""
-        count, lost = len(self.damaged), []
-        if count:
-            places = pluralize(count, "place")
-            first = format_time(self.damaged[0])
-            lost = [f"{self.info.path}: damaged in {places}, the first at {first}; "]
-            lost[0] += "what could not be decoded was left out"
-        return [*self.info.notes, *lost]
+        notes = [*self.info.notes]
+        if self.damaged:
+            places, first = pluralize(len(self.damaged), "place"), format_time(self.damaged[0])
+            notes.append(f"{self.info.path}: damaged in {places}, the first at {first}; ")
+            notes[-1] += "what could not be decoded was left out"
+        if self.broken:
+            frames, first = pluralize(len(self.broken), "frame"), format_time(self.broken[0])
+            notes.append(f"{self.info.path}: {frames} decoded with damage, the first at {first}")
+        return notes
 
     def _decode(self, packet: av.Packet | None) -> Iterator[TimedFrame]:
         frames: list[av.VideoFrame] = []
@@ -245,9 +247,12 @@ class VideoReader:
             self.damaged.append(float((self._fix.last or 0) * self.info.time_base))
         for frame in frames:
             info, pts = self.info, frame.pts
+            broken = frame.is_corrupt
             if info.dts_delay is not None:
                 pts = None if frame.dts is None else frame.dts - info.dts_delay
             pts = self._fix(pts)
+            if broken:
+                self.broken.append(float(pts * info.time_base))
             if (rgb := self._to_rgb(frame, float(pts * info.time_base))) is not None:
                 yield TimedFrame(rgb, pts, frame.duration or self._fix.step)
 
