@@ -235,8 +235,9 @@ class VideoReader:
             notes.append(f"{self.info.path}: damaged in {places}, the first at {first}; ")
             notes[-1] += "what could not be decoded was left out"
         if self.broken:
-            frames, first = pluralize(len(self.broken), "frame"), format_time(self.broken[0])
-            notes.append(f"{self.info.path}: {frames} decoded with damage, the first at {first}")
+            places, first = pluralize(len(self.broken), "place"), format_time(self.broken[0])
+            notes.append(f"{self.info.path}: damaged or joined in {places}, the first after ")
+            notes[-1] += f"{first}; frames may be missing or torn there"
         return notes
 
     def _decode(self, packet: av.Packet | None) -> Iterator[TimedFrame]:
@@ -245,14 +246,13 @@ class VideoReader:
             frames = self.stream.decode(packet)
         except av.error.FFmpegError:
             self.damaged.append(float((self._fix.last or 0) * self.info.time_base))
+        if (packet is not None and packet.is_corrupt) or any(f.is_corrupt for f in frames):
+            self.broken.append(float((self._fix.last or 0) * self.info.time_base))
         for frame in frames:
             info, pts = self.info, frame.pts
-            broken = frame.is_corrupt
             if info.dts_delay is not None:
                 pts = None if frame.dts is None else frame.dts - info.dts_delay
             pts = self._fix(pts)
-            if broken:
-                self.broken.append(float(pts * info.time_base))
             if (rgb := self._to_rgb(frame, float(pts * info.time_base))) is not None:
                 yield TimedFrame(rgb, pts, frame.duration or self._fix.step)
 

@@ -30,10 +30,18 @@ from fusion_nb.clips import (
     frame_to_rgb,
     iter_video,
     open_picture,
+    read_clip,
     read_picture,
     write_picture,
 )
-from fusion_nb.colorize import ColorizeReport, colorize_video, load_system, run_colorize
+from fusion_nb.colorize import (
+    ColorizeReport,
+    _film_job,
+    colorize_folder,
+    colorize_video,
+    load_system,
+    run_colorize,
+)
 from fusion_nb.commands import fusion_colorize
 from fusion_nb.parts import partial_path
 from fusion_nb.pictures import picture_size
@@ -449,7 +457,7 @@ def test_late_faults(tmp_path, monkeypatch):
     film.write_bytes(b"".join(part.read_bytes() for part in parts))
     for resume in (False, True):
         with pytest.raises(
-            InputError, match=r"film.ts: the frame at 0:00:00.\d is 96x48.*--resume"
+            InputError, match=r"film.ts: the frame at 0:00:00.\d+ is 96x48.*--resume"
         ):
             rewrite(film, target, resume=resume)
         assert len(decoded(partial_path(target))) >= 11
@@ -502,7 +510,7 @@ def test_a_change_of_size_is_known_before(tmp_path, micro, name):
     still, target = tmp_path / "still.png", tmp_path / "out.mp4"
     write_picture(still, frames(1, 64, 48)[0])
     film = two_sizes(tmp_path / name, *SIZE_CHANGES[name], [(64, 48), (96, 48)])
-    with pytest.raises(InputError, match=rf"{name}: the frame at 0:00:0\d.\d is 96x48"):
+    with pytest.raises(InputError, match=rf"{name}: the frame at 0:00:0\d.\d+ is 96x48"):
         colorize_video(film, None, target, micro, bound=[(0, still)], size=32, progress=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "still.png"])
     probe(two_sizes(film, *SIZE_CHANGES[name], [(64, 48), (64, 48)]))
@@ -888,6 +896,89 @@ def test_a_folder_names_bad_films_before_it_colours_one(tmp_path, micro, still, 
         assert f"{name}: passed over: " in passed and name not in coloured, said.out
         assert said.err.count(f"failed: {films / name}: ") == 1, said.err
     assert [p.name for p in sorted(out.iterdir())] == ["a.mp4", "blocked.partial.mp4"]
+
+
+def test_names_in_a_folder(tmp_path, micro, still):
+    """Every film has an output of its own, and no output becomes a film."""
+    films, how = tmp_path / "films", dict(size=32, progress=False)
+    films.mkdir()
+    for number, name in enumerate(("a.avi", "a.mkv", "a.mkv.mp4", "Dr. No.mp4")):
+        make(films / name, codec="mpeg4", count=2 + number)
+    for _ in range(2):  # the second time, also by another way to the same place
+        out = films / ".." / "films" / "out"
+        assert colorize_folder(films, still, out, micro, recursive=True, **how) == []
+        made = {p.name: len(read_clip(p)) for p in sorted(out.iterdir())}
+        assert made == {"a.avi.mp4": 2, "a.mkv.mp4": 3, "a.mkv.mp4.mp4": 4, "Dr. No.mp4": 5}
+    with pytest.raises(InputError, match="holds the films"):
+        colorize_folder(films, still, films, micro, **how)
+    shutil.rmtree(films / "out")
+    assert colorize_folder(films, still, tmp_path / "png", micro, codec="png", **how) == []
+    names = sorted(p.name for p in (tmp_path / "png").iterdir())
+    assert names == ["Dr_ No", "a_avi", "a_mkv", "a_mkv_mp4"]
+    with pytest.raises(InputError, match="no such file"):
+        colorize_folder(films, tmp_path / "stills", tmp_path / "more", micro, **how)
+
+
+def test_a_second_run_of_the_same_output_is_refused(tmp_path, micro, still):
+    """It would take the part from the first one, which would end as whole with frames missing."""
+    film = make(tmp_path / "film.mkv", count=6)
+    target, how = tmp_path / "out.mkv", dict(size=32, progress=False, codec="ffv1")
+    info = probe(film)
+    with VideoReader(info) as reader, VideoWriter(target, reader, "ffv1") as writer:
+        for item in reader:
+            writer.write(item)
+            if writer.count == 3:
+                with pytest.raises(InputError, match="out.mkv: another run is writing it"):
+                    VideoWriter(target, VideoReader(info), "ffv1", resume=True)
+    assert len(read_clip(target)) == 6 and [p.name for p in tmp_path.glob("out*")] == ["out.mkv"]
+    target.unlink()
+    colorize_video(film, still, target, micro, **how)  # the lock is gone
+    assert len(read_clip(target)) == 6
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "ffv1", "rawvideo"])
+def test_an_avi_cut_short_is_refused(tmp_path, micro, still, codec):
+    """FFmpeg fits the length of an AVI to what is there; its header still knows."""
+    film = make(tmp_path / "film.avi", codec=codec, sound="pcm_s16le", count=60)
+    assert probe(film).missing == 0
+    whole = film.read_bytes()
+    film.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(InputError, match="was cut short"):
+        colorize_video(film, still, tmp_path / "out.mp4", micro, size=32, progress=False)
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mpg"])
+def test_frames_that_damage_took_are_told(tmp_path, suffix):
+    """The decoder gives fewer frames, or torn ones, without any error."""
+    film = make(tmp_path / f"film.{suffix}", count=40, **BROADCAST)
+
+    def read() -> tuple[int, list[str]]:
+        with VideoReader(probe(film)) as reader:
+            return sum(isinstance(item, TimedFrame) for item in reader), reader.notes()
+
+    assert read() == (40, [])
+    data = bytearray(film.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 1024] = bytes(1024)
+    film.write_bytes(data)
+    count, notes = read()
+    assert count < 40 and re.search(r"joined in 1 place, the first after 0:00:0", str(notes))
+
+
+def test_a_name_too_long_for_a_disk_is_refused_at_once(tmp_path, micro, still):
+    film = make(tmp_path / "film.mkv", count=2)
+    with pytest.raises(InputError, match="too long"):
+        colorize_video(film, still, tmp_path / "new" / ("y" * 300 + ".mp4"), micro, size=32)
+
+
+def test_another_film_of_the_same_extent_is_not_continued(tmp_path, micro, still):
+    films = [
+        make(tmp_path / f"{pixels}.mkv", "ffv1", pixels, count=6) for pixels in ("gray", "yuv420p")
+    ]
+    assert len({probe(film).seconds for film in films}) == 1
+    plans = [
+        _film_job(film, still, tmp_path / "out.mkv", size=32).check(micro)[-1] for film in films
+    ]
+    assert plans[0] != plans[1]
 
 
 def test_two_processes_share_a_folder(tmp_path, still):
