@@ -43,6 +43,7 @@ from fusion_nb.colorize import (
     run_colorize,
 )
 from fusion_nb.commands import fusion_colorize
+from fusion_nb.folders import films_in
 from fusion_nb.parts import partial_path
 from fusion_nb.pictures import picture_size
 from fusion_nb.probing import SizeCheck
@@ -541,12 +542,12 @@ def test_a_stream_that_begins_in_the_middle():
     assert list(all_packets(SimpleNamespace(demux=demux))) == ["packet"]
 
 
-def test_outputs_are_refused_before_the_film_is_read(tmp_path, monkeypatch):
+def test_outputs_are_refused_before_the_film_is_read(tmp_path, still, monkeypatch):
     """What would fail when the complete film gets its name, and what an earlier run has left."""
 
     def refused(name: str, **how) -> str:
         with pytest.raises(InputError) as error:
-            colorize_video("film.mp4", "still.png", tmp_path / name, "no system", **how)
+            colorize_video("film.mp4", still, tmp_path / name, "no system", **how)
         return str(error.value)
 
     monkeypatch.setattr("fusion_nb.colorize.load_system", lambda system: system)
@@ -917,6 +918,22 @@ def test_names_in_a_folder(tmp_path, micro, still):
     assert names == ["Dr_ No", "a_avi", "a_mkv", "a_mkv_mp4"]
     with pytest.raises(InputError, match="no such file"):
         colorize_folder(films, tmp_path / "stills", tmp_path / "more", micro, **how)
+
+
+def test_a_subfolder_that_may_not_be_read_is_passed_over(tmp_path, monkeypatch, caplog):
+    """As lost+found on the top of a disk."""
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "a.mp4").touch()
+    iterdir = Path.iterdir
+
+    def refuse(path: Path):
+        if path.name == "lost":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert films_in(tmp_path, recursive=True) == [tmp_path / "a.mp4"]
+    assert "lost: may not be read" in caplog.text
 
 
 def test_a_second_run_of_the_same_output_is_refused(tmp_path, micro, still):
