@@ -44,14 +44,16 @@ def load_system(
     dtype: str = "auto",
     engine: str = "torch",
 ) -> FusionSystem:
-    """Return a system as it is, a preset by its name (`tiny` if None), or a checkpoint's folder.
+    """Return a preset by its name (`tiny` if None), a checkpoint's folder, or your system, ready.
 
+    Your own is prepared in place and left in evaluation mode.
     device, dtype, engine: of what is loaded, see `optimize_for_inference`. auto: a GPU where there
     is one, under `accelerate launch` that of this process; on a processor that computes in bfloat16
     the fusion net does so, all else in float32. Raises InputError.
     """
     if isinstance(system, FusionSystem):  # one of the caller's own, or prepared before
-        plain = any(WinogradConv2d.fits(m) and type(m) is nn.Conv2d for m in system.modules())
+        modules = system.eval().modules()
+        plain = any(WinogradConv2d.fits(m) and type(m) is nn.Conv2d for m in modules)
         return optimize_for_inference(system, "float32", inplace=True) if plain else system
     name = "tiny" if system is None else str(system)
     try:
@@ -59,8 +61,7 @@ def load_system(
         loaded = FusionSystem(preset=name) if preset else FusionSystem.from_pretrained(name)
     except InputError as error:
         raise InputError(f"{error} (the presets are tiny and base)") from None
-    place = choose_device(device)
-    if place.type == "cuda" and place.index is None:
+    if (place := choose_device(device)).type == "cuda" and place.index is None:
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     parts = ("fusion",) if dtype == "auto" else ("flow", "match", "fusion")
     dtype = "float32" if dtype == "auto" and place.type == "cuda" else dtype
@@ -271,6 +272,19 @@ def _as_stored(picture: np.ndarray, info: MediaInfo) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
+def _fingerprint(info: MediaInfo, exemplars: ExemplarSet, *settings: object) -> str:
+    """Return a fingerprint of all that a result depends on; of the film its extent."""
+    sizes = [path.stat().st_size for path in info.pictures or [info.path]]
+    extent = info.width, info.height, info.frames, info.seconds, sizes
+    digest = hashlib.sha256(repr((extent, *settings)).encode())
+    masks = [] if exemplars.trust is None else [exemplars.trust]
+    for array in (*exemplars.pictures, *masks):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for value in exemplars.system.state_dict().values():
+        digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 @dataclass
 class FilmJob:
     """Hold all that belongs to one film, and colour it. Raises InputError, KeyboardInterrupt.
@@ -334,18 +348,6 @@ class FilmJob:
             raise InputError("no exemplar: give a colour picture, or --exemplar TIME=PICTURE")
         return names, [_as_stored(picture, info) for picture in pictures], times
 
-    def _plan(self, info: MediaInfo, exemplars: ExemplarSet, times: list) -> str:
-        """Return a fingerprint of all that the result depends on; of the film its extent."""
-        sizes = [path.stat().st_size for path in info.pictures or [info.path]]
-        extent = info.width, info.height, info.frames, info.seconds, sizes
-        digest = hashlib.sha256(repr((extent, self.config, times, self.compare)).encode())
-        masks = [] if exemplars.trust is None else [exemplars.trust]
-        for array in (*exemplars.pictures, *masks):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        for value in exemplars.system.state_dict().values():
-            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
-
     def check(self, system: FusionSystem) -> tuple[MediaInfo, ExemplarSet, list[str], list, str]:
         """Look at all that is read and written, before an hour is spent on it. Raises InputError.
 
@@ -358,7 +360,7 @@ class FilmJob:
         if self.trust_mask is not None:
             mask = lightness(read_picture(self.trust_mask)) / np.float32(100)
         exemplars = ExemplarSet(system, pictures, mask)
-        plan = self._plan(info, exemplars, times)
+        plan = _fingerprint(info, exemplars, self.config, times, self.compare)
         how = self.codec, self.quality, self._size(info)
         check_output(self.output, self.resume, encoding_plan(plan, self.output, info, *how))
         return info, exemplars, names, times, plan
@@ -444,6 +446,24 @@ def _noting(film: Path, failures: list[tuple[Path, str]]) -> Iterator[None]:
         failures.append((film, reason.removeprefix(f"{film}: ").replace("\n", " ")))
 
 
+def _checked_jobs(
+    work: Sequence[tuple], system: FusionSystem, failures: list, progress: bool, **options: Any
+) -> list[FilmJob]:
+    """Return the jobs that can be done, of (film, exemplar, output); the failures are told."""
+    jobs: list[FilmJob] = []
+    bar = dict(desc="looking at the films", unit="film", disable=not progress or len(work) < 2)
+    for film, still, target in tqdm(work, leave=False, **bar):
+        with _noting(film, failures):
+            job = _film_job(film, still, target, **options)
+            if target.exists():
+                tqdm.write(f"{target}: already exists")
+            elif job.check(system):
+                jobs.append(job)
+    for film, reason in failures:
+        tqdm.write(f"{film}: passed over: {reason}")
+    return jobs
+
+
 def colorize_folder(
     folder, exemplar, output, system=None, codec=None, recursive: bool = False, **options: Any
 ) -> list[tuple[Path, str]]:
@@ -466,21 +486,10 @@ def colorize_folder(
     names = output_names(films, folder, output, codec)
     system, progress = load_system(system), options.pop("progress", True)
     options |= dict(codec=codec, resume=True)
-    jobs: list[FilmJob] = []
+    stills = [exemplar_for(film.relative_to(folder), exemplar) for film in films]
+    work = rank_slice(list(zip(films, stills, names, strict=True)))
     failures: list[tuple[Path, str]] = []
-    work = rank_slice(list(zip(films, names, strict=True)))
-    bar = dict(desc="looking at the films", unit="film", disable=not progress or len(work) < 2)
-    for film, target in tqdm(work, leave=False, **bar):
-        with _noting(film, failures):
-            still = exemplar_for(film.relative_to(folder), exemplar)
-            job = _film_job(film, still, target, **options)
-            if target.exists():
-                tqdm.write(f"{target}: already exists")
-            elif job.check(system):
-                jobs.append(job)
-    for film, reason in failures:
-        tqdm.write(f"{film}: passed over: {reason}")
-    for job in jobs:
+    for job in _checked_jobs(work, system, failures, progress, **options):
         with _noting(job.video, failures):
             for line in job.run(system, progress).lines():
                 tqdm.write(f"{job.video}: {line}")

@@ -15,9 +15,10 @@ import torch
 from tqdm.auto import tqdm
 
 from .clips import InputError, atomic_write, iter_clip, read_picture
-from .colorize import films_in
+from .folders import films_in
 from .tracks import pluralize
-from .metrics import evaluate_clip, psnr_uint8_legacy, ssim
+from .metrics import cdc, colorfulness, psnr_uint8_legacy, reference_flows, ssim
+from .metrics import warp_error
 from .shots import find_exemplar_frames
 from .video import probe
 
@@ -39,9 +40,16 @@ def _clip_pairs(pred: Path, truth: Path) -> list[tuple[str, Path, Path]]:
     return [(name, ours[name], theirs[name]) for name in sorted(ours)]
 
 
+_MOST_FRAMES = 120  # in a chunk
+
+
 def _chunks(pred: Path, truth: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield both clips in chunks that fit into memory, `T x H x W x 3` each."""
+    """Yield both clips in chunks that fit into memory, `T x H x W x 3` each.
+
+    A later chunk begins with the last frame of the one before, so that no pair is lost.
+    """
     chunk: list[tuple[np.ndarray, np.ndarray]] = []
+    shared = 0
     for number, (ours, theirs) in enumerate(zip_longest(iter_clip(pred), iter_clip(truth))):
         if ours is None or theirs is None:
             shorter = pred if ours is None else truth
@@ -55,10 +63,11 @@ def _chunks(pred: Path, truth: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         if min(ours.shape[:2]) < 7:
             raise InputError(f"{pred}: SSIM needs frames of 7x7 or more; give a larger clip")
         chunk.append((ours, theirs))
-        if len(chunk) >= max(9, min(120, 50_000_000 // ours[..., 0].size)):
+        if len(chunk) >= max(9, min(_MOST_FRAMES, 50_000_000 // ours[..., 0].size)):
             yield np.stack([x for x, _ in chunk]), np.stack([x for _, x in chunk])
-            chunk = []
-    if chunk:
+            chunk = chunk[-1:]
+            shared = 1
+    if len(chunk) > shared:
         yield np.stack([x for x, _ in chunk]), np.stack([x for _, x in chunk])
 
 # %% ../nbs/evaluation.ipynb #35d6682e
@@ -111,6 +120,43 @@ def _frame_scores(ours: np.ndarray, theirs: np.ndarray, legacy_psnr: bool) -> di
     return scores | ({"psnr_uint8_legacy": psnr_uint8_legacy(ours, theirs)} if legacy_psnr else {})
 
 
+class _Means:
+    """Means of numbers by name, each over frames or pairs of frames of its own."""
+
+    def __init__(self):
+        self.sums: dict[str, float] = defaultdict(float)
+        self.weights: dict[str, int] = defaultdict(int)
+
+    def add(self, scores: dict[str, float], weight: int) -> None:
+        """Add means over `weight` frames."""
+        for name, value in scores.items():
+            self.sums[name] += value * weight
+            self.weights[name] += weight
+
+    def values(self) -> dict[str, float]:
+        """Return the means over all that was added."""
+        return {name: value / max(1, self.weights[name]) for name, value in self.sums.items()}
+
+
+def _clip_scores(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+    """Return what compares neighbouring frames, of both clips."""
+    flows = reference_flows(theirs)
+    scores = {"cdc": cdc(ours), "cdc_truth": cdc(theirs)}
+    return scores | {
+        "warp_error": warp_error(ours, *flows),
+        "warp_error_truth": warp_error(theirs, *flows),
+    }
+
+
+def _row(means: _Means, clip: _Means, frames: int) -> dict[str, float]:
+    """Return the metrics of a clip in the order in which they are shown."""
+    scores = means.values()
+    pooled = 10 * np.log10(255**2 / max(scores.pop("error"), 255**2 * 1e-10))
+    row = {"frames": frames, "left_out": frames - means.weights["psnr"], "psnr": scores.pop("psnr")}
+    row |= {"psnr_pooled": float(pooled), "ssim": scores.pop("ssim")}
+    return row | clip.values() | scores
+
+
 def evaluate(
     pred: Path,
     truth: Path,
@@ -120,27 +166,24 @@ def evaluate(
 ) -> dict[str, float]:
     """Return all metrics of a clip by name (see `evaluate_clip`), frames counted.
 
-    A long one is measured in chunks and averaged by their lengths. PSNR, SSIM and LPIPS leave out
-    the frames that are the exemplar (`left_out`), unless that is all. Raises InputError.
+    A long one is measured in chunks, which share a frame. PSNR, SSIM and LPIPS leave out the frames
+    that equal the truth or are the exemplar (`left_out`), unless that is all. Raises InputError.
     """
     places = {} if exemplar is None else find_exemplar_frames(probe(truth), [exemplar], [None])
-    sums: dict[str, float] = defaultdict(float)
-    weights: dict[str, int] = defaultdict(int)
+    number, clip, counted, every = 0, _Means(), _Means(), _Means()
     for ours, theirs in _chunks(pred, truth):
+        clip.add(_clip_scores(ours, theirs), len(ours) - 1)
+        ours, theirs = ours[number > 0 :], theirs[number > 0 :]  # the first was counted before
+        both = {"colorfulness": colorfulness(ours), "colorfulness_truth": colorfulness(theirs)}
+        clip.add(both, len(ours))
         equal = np.abs(ours.astype(np.int16) - theirs).max((1, 2, 3)) <= 1  # up to rounding
-        numbers = range(weights["cdc"], weights["cdc"] + len(ours))
-        given = equal | [n in places for n in numbers]
-        counted = np.ones(len(ours), bool) if given.all() else ~given
-        clip_scores = evaluate_clip(ours, theirs)
-        scores = _frame_scores(ours[counted], theirs[counted], legacy_psnr)
-        scores |= learned.update(ours[counted], theirs[counted]) if learned else {}
-        for name, value in (clip_scores | scores).items():
-            weight = int(counted.sum()) if name in scores else len(ours)
-            sums[name], weights[name] = sums[name] + value * weight, weights[name] + weight
-    means = {name: value / weights[name] for name, value in sums.items()}
-    pooled = 10 * np.log10(255**2 / max(means.pop("error"), 255**2 * 1e-10))
-    row = {"frames": weights["cdc"], "left_out": weights["cdc"] - weights["psnr"]}
-    return row | {"psnr": means.pop("psnr"), "psnr_pooled": float(pooled)} | means
+        own = ~(equal | [number + n in places for n in range(len(ours))])
+        number += len(ours)
+        chosen, kind = (own, counted) if own.any() else (~own, every)
+        scores = _frame_scores(ours[chosen], theirs[chosen], legacy_psnr)
+        scores |= learned.update(ours[chosen], theirs[chosen]) if learned else {}
+        kind.add(scores, int(chosen.sum()))
+    return _row(counted if counted.weights else every, clip, number)
 
 # %% ../nbs/evaluation.ipynb #05c314bc
 def format_table(rows: dict[str, dict[str, float]]) -> str:
@@ -176,8 +219,8 @@ def run_evaluate(
     for name, ours, theirs in tqdm(pairs, unit="clip", leave=False):
         rows[name] = evaluate(ours, theirs, legacy_psnr, learned, given)
     notes = [
-        f"{name}: {row['left_out']:.0f} of {pluralize(int(row['frames']), 'frame')} "
-        f"{'is' if row['left_out'] == 1 else 'are'} the exemplar: left out of PSNR and SSIM"
+        f"{name}: left out of PSNR and SSIM: {row['left_out']:.0f} of "
+        f"{pluralize(int(row['frames']), 'frame')}, equal to the truth or the exemplar itself"
         for name, row in rows.items()
         if row["left_out"]
     ]

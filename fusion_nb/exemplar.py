@@ -446,10 +446,10 @@ class MatchResult:
 def raw_vectors(features: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor:
     """Return the backbone's maps as unit vectors, all levels of one weight.
 
-    features: the four maps; the result is as fine as the second, cropped to `size`.
+    features: the four maps; the result is float32, as fine as the second, cropped to `size`.
     """
     shape = features[1].shape[2:]
-    maps = [F.interpolate(x, size=shape, mode="bilinear", antialias=True) for x in features]
+    maps = [F.interpolate(x.float(), shape, mode="bilinear", antialias=True) for x in features]
     return torch.cat([center_and_normalize(x, size) for x in maps], 1) / len(maps) ** 0.5
 
 

@@ -194,6 +194,8 @@ class DISFlow(nn.Module):
         if init is not None:
             _check_flow(init, source)
             starts = init.detach().float().cpu().movedim(1, -1).numpy()
+            if not np.isfinite(starts).all():  # OpenCV would read outside of the picture
+                raise ValueError("init has values that are not finite: where did it come from?")
         pictures = source[:, 0].cpu().numpy(), target[:, 0].cpu().numpy()
         # OpenCV keeps one core busy with one pair, so several pairs are done side by side.
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:

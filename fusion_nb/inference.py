@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -410,6 +411,22 @@ class _Coming:
     proposed: Future | None = None
 
 
+_threads: list[int] = []  # of PyTorch before the first stream, once for each that runs
+
+
+@contextmanager
+def _third_of_threads() -> Iterator[None]:
+    """Compute with a third of PyTorch's threads, as three of ours do; the last stream restores."""
+    _threads.append(_threads[0] if _threads else torch.get_num_threads())
+    torch.set_num_threads(max(1, _threads[0] // 3))
+    try:
+        yield
+    finally:
+        before = _threads.pop()
+        if not _threads:
+            torch.set_num_threads(before)
+
+
 class LookAhead:
     """Colour frames with a system, and work on the match and the flows of coming ones meanwhile.
 
@@ -436,19 +453,17 @@ class LookAhead:
             yield from items
             return
         waiting: deque[tuple[Any, _Coming | None]] = deque()
-        threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, threads // 3))
-        try:
-            for item in items:
-                waiting.append((item, self._add(item) if isinstance(item, kind) else None))
-                while len(self._queue) > self.depth:
+        with _third_of_threads():
+            try:
+                for item in items:
+                    waiting.append((item, self._add(item) if isinstance(item, kind) else None))
+                    while len(self._queue) > self.depth:
+                        yield from self._give(waiting)
+                while waiting:
                     yield from self._give(waiting)
-            while waiting:
-                yield from self._give(waiting)
-        finally:
-            self._cancel()
-            self._queue.clear()
-            torch.set_num_threads(threads)
+            finally:
+                self._cancel()
+                self._queue.clear()
 
     @torch.inference_mode()
     def step(self, item: Any, state: ColorizerState) -> tuple[FrameOutput, ColorizerState]:

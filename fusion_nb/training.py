@@ -36,8 +36,8 @@ from .losses import ClipDiscriminator, FusionLoss, SwinFeatures, discriminator_l
 from .metrics import cdc, psnr, ssim
 from .runs import Progress, RunFolder, RunLog, TrainConfig, average_gradients
 from .runs import build_accelerator, format_scores, gather_faults, last_checkpoint
-from .runs import pack_state, parse_loss_weights, read_metrics, run_origin, suggest_fixes
-from .runs import unpack_state
+from .runs import pack_state, parse_loss_weights, read_metrics, run_origin, stored_config
+from .runs import suggest_fixes, unpack_state
 from .synthetic import SyntheticClips, motorcycle_clip
 from .system import FusionSystem, SystemOutput
 
@@ -332,6 +332,22 @@ def _to_device(batches: Iterator[dict], device: torch.device) -> Iterator[dict]:
         yield moved | {"waited": time.perf_counter() - asked}
 
 # %% ../nbs/13_training.ipynb #2c1c2a46
+_OF_THE_NETWORKS = "preset init from_scratch memflow_ckpt swintexco_ckpt flow fusion".split()
+
+
+def _find_run(config: TrainConfig) -> tuple[dict, dict] | None:
+    """Return the last checkpoint of a run to resume, if it has one. Raises InputError."""
+    if not config.resume:
+        return None
+    stored, folder = stored_config(config, set()), Path(config.runs_dir, config.run_name or "")
+    if changed := [n for n in _OF_THE_NETWORKS if getattr(stored, n) != getattr(config, n)]:
+        raise InputError(
+            f"{folder}: a resumed run keeps its networks, but {', '.join(changed)} changed. "
+            "Give the same as before, or begin another run from its best weights with init."
+        )
+    return last_checkpoint(folder / "checkpoints")
+
+
 class Trainer:
     """Train a `FusionSystem` as a `TrainConfig` says, and resume it exactly: `.parts` is all that
     changes, by name, `.progress` counts, `.folder` keeps, `.log` reports."""
@@ -357,8 +373,7 @@ class Trainer:
         """Build a run, or rebuild it from its last checkpoint alone. Raises InputError."""
         config = config.resolve()
         accelerator = build_accelerator(config)
-        checkpoints = Path(config.runs_dir, config.run_name or "", "checkpoints")
-        if not (found := last_checkpoint(checkpoints) if config.resume else None):
+        if not (found := _find_run(config)):
             return cls(config, build_system(config), accelerator)
         trainer = cls(config, rebuild_system(found[1]["networks"]), accelerator)
         trainer.load_state_dict(*found)
