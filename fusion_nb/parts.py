@@ -163,6 +163,7 @@ class PartialOutput:
     def _acquire(self) -> None:
         """Keep other runs from writing the same output, until this one ends in any way."""
         path = self.part.with_name(f"{self.part.name}.lock")
+        path.touch()  # what cannot be written looks like a lock of others to FileLock
         self._lock = FileLock(path, blocking=False, thread_local=False)
         try:
             with suppress(NotImplementedError):  # a network disk without locks
