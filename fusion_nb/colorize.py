@@ -449,7 +449,7 @@ def _noting(film: Path, failures: list[tuple[Path, str]]) -> Iterator[None]:
 def _checked_jobs(
     work: Sequence[tuple], system: FusionSystem, failures: list, progress: bool, **options: Any
 ) -> list[FilmJob]:
-    """Return the jobs that can be done, of (film, exemplar, output); the failures are told."""
+    """Return the jobs that can be done, of (film, exemplar, output); print the failures."""
     jobs: list[FilmJob] = []
     bar = dict(desc="looking at the films", unit="film", disable=not progress or len(work) < 2)
     for film, still, target in tqdm(work, leave=False, **bar):
