@@ -21,10 +21,17 @@ def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)
 
 
+def _as_float(x: Tensor) -> Tensor:
+    """Return the tensor as it is; ValueError for whole numbers and booleans."""
+    if not x.is_floating_point():
+        raise ValueError(f"expected a float tensor, got {x.dtype}; scale it and call .float()")
+    return x
+
+
 def _as_tensor(rgb) -> Tensor:
     """Return a picture or clip of any accepted form as a float tensor `... x 3 x H x W` in [0, 1]."""
     if isinstance(rgb, Tensor):
-        return rgb / 255 if rgb.dtype == torch.uint8 else rgb
+        return _as_float(rgb / 255 if rgb.dtype == torch.uint8 else rgb)
     if hasattr(rgb, "convert"):  # a PIL picture: it may be grey, have a palette or an alpha channel
         rgb = rgb.convert("RGB")
     rgb = np.asarray(rgb)
@@ -41,9 +48,9 @@ def rgb_to_lab(rgb) -> Tensor:
     """Convert sRGB to normalised Lab (`L/50-1`, `a/127`, `b/127`); differentiable.
 
     rgb: numpy uint8 or float in [0, 1], `H x W x 3` (-> `1 x 3 x H x W`) or `T x H x W x 3`
-    (-> `T x 3 x H x W`), both float32; a PIL picture, like `H x W x 3`; or a float tensor
-    `... x 3 x H x W` in [0, 1], whose shape and dtype are kept. White is D65. Raises ValueError
-    for other shapes and integer types.
+    (-> `T x 3 x H x W`), both float32; a PIL picture, like `H x W x 3`; or a tensor
+    `... x 3 x H x W`, float in [0, 1], whose shape and dtype are kept, or uint8 (-> float32).
+    White is D65. Raises ValueError for other shapes and other integer types.
 
     >>> rgb_to_lab(np.full((4, 6, 3), 255, np.uint8)).shape
     torch.Size([1, 3, 4, 6])
@@ -62,7 +69,9 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     """Convert normalised Lab `... x 3 x H x W` to sRGB in [0, 1]; differentiable.
 
     Shape and dtype are kept. Colours that a screen cannot show are clipped, channel by channel.
+    Raises ValueError for other shapes and types.
     """
+    lab = _as_float(lab)
     if lab.ndim < 3 or lab.shape[-3] != 3:
         raise ValueError(f"expected ... x 3 x H x W, got {tuple(lab.shape)}")
     x = lab if lab.dtype == torch.float64 else lab.float()
@@ -122,6 +131,8 @@ def show_images(
     from matplotlib import pyplot as plt  # here, so that the library loads it only for pictures
 
     pictures = [_as_picture(x) for x in ([images] if getattr(images, "ndim", 4) < 4 else images)]
+    if not pictures:
+        raise ValueError("no pictures: give show_images at least one")
     names = [] if titles is None else list(titles)
     names += [""] * (len(pictures) - len(names))
     ncols = min(ncols or len(pictures), len(pictures))

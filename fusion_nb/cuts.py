@@ -19,9 +19,9 @@ _PATCH, _NOISE = 13, 4.0  # pixels of a thumbnail; variance of L that may be gra
 
 
 def thumbnail(l: np.ndarray) -> np.ndarray:
-    """Return L `H x W` as float32 of 64 x 36 pixels (36 x 64 where it is upright)."""
+    """Return L `H x W` of any type as float32 of 64 x 36 pixels (36 x 64 where it is upright)."""
     size = (64, 36) if l.shape[1] >= l.shape[0] else (36, 64)
-    return cv2.resize(l, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(np.asarray(l, np.float32), size, interpolation=cv2.INTER_AREA)
 
 
 def is_blank(small: np.ndarray) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from io import BytesIO
 from itertools import count
+from numbers import Integral
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -219,7 +220,8 @@ class ClipFolder(Dataset):
         if min(frames, stride) < 1:
             raise InputError(f"frames and stride are 1 or more, not {frames} and {stride}")
         self.frames, self.stride, self.augment = frames, stride, augment
-        self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
+        sides: Any = (size, size) if isinstance(size, Integral) else size
+        self.size = int(sides[0]), int(sides[1])
         self.exemplar_probability, self.seeds = exemplar_probability, ItemSeeds(seed)
         self.read = _FrameCache(self.size, cache_bytes)
         records = self._records(roots, imagenet, on_missing)

@@ -7,7 +7,9 @@ __all__ = ['DEFAULT_WEIGHTS', 'SwinFeatures', 'VGGFeatures', 'contextual_loss', 
 # %% ../nbs/08_losses.ipynb #15b4c957
 from collections.abc import Callable, Sequence
 from functools import reduce, wraps
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,19 +24,25 @@ from .color import lab_to_rgb
 from .exemplar import EmbedNet, SwinTExCoConfig, pad_to_multiple
 
 # %% ../nbs/08_losses.ipynb #1b670518
+def _widen(x: Any) -> Any:
+    """Return a tensor of half precision as float32, all else as it is."""
+    half = isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16)
+    return x.float() if half else x
+
+
 def in_float32(loss: Callable) -> Callable:
     """Return a loss that computes in float32 (or float64) under any autocast."""
 
     @wraps(loss)
     def call(*args, **kwargs):
-        def widen(x):
-            half = isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16)
-            return x.float() if half else x
-
-        wide, named = [widen(x) for x in args], {k: widen(v) for k, v in kwargs.items()}
-        device = next(x.device.type for x in (*wide, *named.values()) if isinstance(x, Tensor))
-        with torch.autocast(device, enabled=False):
-            return loss(*wide, **named)
+        given = [*args, *kwargs.values()]
+        tensors = [x for x in given if isinstance(x, Tensor)]
+        wrong = [x for x in given if not isinstance(x, Tensor | Real | str)]
+        if wrong or not tensors:
+            kind = type((wrong or given or [None])[0]).__name__
+            raise TypeError(f"{loss.__name__}: give tensors, not {kind}")
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return loss(*map(_widen, args), **{k: _widen(v) for k, v in kwargs.items()})
 
     return call
 
@@ -160,6 +168,9 @@ def contextual_loss(
     """
     if direction not in ("forward", "backward"):
         raise ValueError(f"direction must be forward or backward, not {direction!r}")
+    if prediction.shape[:2] != target.shape[:2]:
+        shapes = f"{tuple(prediction.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"expected the same B and C of prediction and target, got {shapes}")
     prediction, target = prediction.flatten(2), target.flatten(2)  # B x C x N, B x C x M
     center, axis = target.mean(dim=2, keepdim=True), 2 if direction == "forward" else 1
     rows = F.normalize(prediction - center, dim=1).transpose(1, 2)
@@ -320,7 +331,7 @@ class FusionLoss(nn.Module):
 
     def _feature_losses(self, out: Tensor, truth: Tensor, exemplar: Tensor | None) -> dict:
         """Return the perceptual part, and the contextual one of the first frame, `B` each."""
-        batch = out.shape[:2]
+        batch, out, truth, exemplar = out.shape[:2], *map(_widen, (out, truth, exemplar))
         maps = self.features(lab_to_rgb(out.flatten(0, 1)))
         with torch.no_grad():
             true_maps = self.features(lab_to_rgb(truth.flatten(0, 1)))

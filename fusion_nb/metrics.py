@@ -5,6 +5,8 @@ __all__ = ['psnr', 'psnr_uint8_legacy', 'ssim', 'colorfulness', 'cdc', 'referenc
            'format_results']
 
 # %% ../nbs/03_metrics.ipynb #dd22c979
+from numbers import Integral
+
 import cv2
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -19,6 +21,13 @@ def _as_clip(pictures: np.ndarray) -> np.ndarray:
     if pictures.ndim not in (3, 4) or pictures.shape[-1] != 3 or pictures.size == 0:
         raise ValueError(f"expected H x W x 3 or T x H x W x 3, got {pictures.shape}")
     return pictures if pictures.ndim == 4 else pictures[None]
+
+
+def _as_uint8_clip(pictures: np.ndarray) -> np.ndarray:
+    """Return `T x H x W x 3` like `_as_clip`; ValueError for another type, too."""
+    if (pictures := _as_clip(pictures)).dtype != np.uint8:
+        raise ValueError(f"expected uint8 frames, got {pictures.dtype}")
+    return pictures
 
 
 def _as_pair(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -53,8 +62,15 @@ def psnr_uint8_legacy(pred: np.ndarray, truth: np.ndarray) -> float:
 
 # %% ../nbs/03_metrics.ipynb #a60d12e5
 def ssim(pred: np.ndarray, truth: np.ndarray) -> float:
-    """Return the structural similarity on RGB of range 255, by scikit-image: mean over frames."""
-    pairs = zip(*_as_pair(pred, truth), strict=True)
+    """Return the structural similarity on RGB of range 255, by scikit-image: mean over frames.
+
+    Raises ValueError for pictures of less than 7 x 7 pixels, the size of its window.
+    """
+    pred, truth = _as_pair(pred, truth)
+    if min(pred.shape[1:3]) < 7:
+        size = " x ".join(map(str, pred.shape[1:3]))
+        raise ValueError(f"SSIM needs frames of 7 x 7 or more, got {size}; give a larger clip")
+    pairs = zip(pred, truth, strict=True)
     options = dict(channel_axis=2, data_range=DATA_RANGE)
     return float(np.mean([structural_similarity(p, t, **options) for p, t in pairs]))
 
@@ -97,10 +113,9 @@ def cdc(frames: np.ndarray, distances: tuple[int, ...] = (1, 2, 4)) -> float:
     frames: `T x H x W x 3` uint8. Lower is steadier. It is the mean over the distances of the mean
     over frame pairs and channels; distances longer than the clip are left out, one frame gives 0.
     """
-    frames = _as_clip(frames)
-    if frames.dtype != np.uint8:
-        raise ValueError(f"expected uint8 frames, got {frames.dtype}")
-    h = _histograms(frames)
+    if wrong := [d for d in distances if not isinstance(d, Integral) or d < 1]:
+        raise ValueError(f"distance {wrong[0]!r}: give whole numbers of 1 or more")
+    h = _histograms(_as_uint8_clip(frames))
     means = [_jensen_shannon(h[:-d], h[d:]).mean() for d in distances if d < len(h)]
     return float(np.mean(means)) if means else 0.0
 
@@ -134,7 +149,7 @@ def reference_flows(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frames: `T x H x W x 3` uint8, of which only the grey is used. Returns `(T-1) x 2 x H x W` and
     `(T-1) x H x W`, by an estimator that no method of this course colours with.
     """
-    gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in _as_clip(frames)]
+    gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in _as_uint8_clip(frames)]
     flows, occluded = [], []
     for previous, current in zip(gray[:-1], gray[1:], strict=True):
         flow = _farneback_flow(current, previous)
@@ -144,6 +159,11 @@ def reference_flows(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.reshape(flows, (-1, 2, h, w)), np.reshape(occluded, (-1, h, w)).astype(bool)
 
 # %% ../nbs/03_metrics.ipynb #a3e64466
+def _as_array(x) -> np.ndarray:
+    """Return an array, or a tensor of any device, with or without a gradient, as an array."""
+    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+
+
 def warp_error(
     frames: np.ndarray, flows_backward: np.ndarray, occlusions: np.ndarray | None = None
 ) -> float:
@@ -155,13 +175,13 @@ def warp_error(
     not by the estimator that coloured. occlusions: `(T-1) x H x W` or `(T-1) x 1 x H x W` bool.
     """
     frames = _as_clip(frames)
-    flows = np.asarray(flows_backward, dtype=np.float32)
+    flows = _as_array(flows_backward).astype(np.float32)
     t, h, w = frames.shape[:3]
     if flows.shape != (t - 1, 2, h, w):
         raise ValueError(
             f"{t} frames of {h} x {w} need flows {(t - 1, 2, h, w)}, got {flows.shape}"
         )
-    hidden = np.zeros((t - 1, h, w)) if occlusions is None else np.asarray(occlusions)
+    hidden = np.zeros((t - 1, h, w)) if occlusions is None else _as_array(occlusions)
     seen = ~hidden.astype(bool).reshape(t - 1, h, w)
     errors = []
     for i, (flow, mask) in enumerate(zip(flows, seen, strict=True)):
@@ -177,9 +197,9 @@ def evaluate_clip(
     """Measure a coloured clip against its true colours, both `T x H x W x 3` uint8.
 
     Where a metric needs no truth, the truth's own value is returned next to it (`cdc_truth`).
-    flows: `reference_flows(truth)`, to compute it once for several predictions.
+    flows: `reference_flows(truth)`, to compute it once for several predictions. Raises ValueError.
     """
-    pred, truth = _as_pair(pred, truth)
+    pred, truth = map(_as_uint8_clip, _as_pair(pred, truth))
     flows = flows or reference_flows(truth)
     return dict(
         psnr=psnr(pred, truth),

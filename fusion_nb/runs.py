@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import count
-from pathlib import Path
+from numbers import Integral, Real
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -52,9 +53,7 @@ class TrainConfig:
     from_scratch: bool = _option(False, "start from random weights")
     memflow_ckpt: str | None = _option(None, "a MemFlow checkpoint file")
     memflow_path: str | None = _option(None, "folder in which memflow_ckpt is looked up")
-    swintexco_ckpt: str | None = _option(
-        None, "SwinTExCo's weights; not given: only those of its backbone"
-    )
+    swintexco_ckpt: str | None = _option(None, "SwinTExCo's weights; not given: its backbone's")
     swintexco_path: str | None = _option(None, "folder in which swintexco_ckpt is looked up")
     flow: str = _option("auto", "flow estimator: auto (MemFlow where it has weights) or dis")
     fusion: str = _option("auto", "fusion net: auto (the system's own), simple or unet")
@@ -73,9 +72,7 @@ class TrainConfig:
     validation_frames: int = _option(12, "frames of a validation clip, at most")
     validation_size: int = _option(192, "longest side of a validation clip")
     # The steps
-    match_lr: float | None = _option(
-        None, "of the match head; not given: 1e-5 if it is trained, else 1e-4"
-    )
+    match_lr: float | None = _option(None, "of the match head; not given: 1e-5, or 1e-4 untrained")
     fusion_lr: float | None = _option(None, "learning rate of the fusion net; not given: 1e-4")
     weight_decay: float = _option(1e-4, "AdamW's weight decay")
     warmup: int = _option(20, "steps until the learning rate is reached")
@@ -103,6 +100,13 @@ class TrainConfig:
     log_with: str | None = _option(None, "also log to tensorboard or another tracker of Accelerate")
     seed: int = _option(0, "of the weights, the order of the data and all else that is drawn")
     cpu: bool = _option(False, "stay on the CPU")
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():  # as config.json holds them
+            if isinstance(value, PurePath):
+                setattr(self, name, str(value))
+            elif isinstance(value, Integral) and not isinstance(value, bool):
+                setattr(self, name, int(value))
 
     def mode(self) -> str:
         """Return demo (no data set), scratch (an untrained match head, strategy 2) or finetune."""
@@ -154,12 +158,11 @@ def _check_settings(config: TrainConfig) -> None:
     for name, allowed in _CHOICES.items():
         if (value := getattr(config, name)) not in allowed.split():
             raise InputError(f"--{name} {value}: choose one of {', '.join(allowed.split())}")
-    ranges = {name: (low, math.inf) for name, low in _AT_LEAST.items()} | _RANGES
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            limit = f"at least {low}" if high == math.inf else f"from {low:g} to {high:g}"
-            raise InputError(f"--{name} {value}: must be {limit}")
+    _check_numbers(config)
+    if (run := config.run_name) and (run == ".." or Path(run).name != run):
+        raise InputError(
+            f"--run_name {run}: give a name without a path, and the path as --runs_dir"
+        )
     for name, others in _WITHOUT.items():
         if name in given and (both := given & set(others.split())):
             raise InputError(f"--{sorted(both)[0]}: --{name} rules it out. Leave one of them out.")
@@ -167,7 +170,34 @@ def _check_settings(config: TrainConfig) -> None:
         raise InputError(f"--{sorted(lost)[0]}: needs a --dataset")
     if config.mixed_precision == "fp16" and (config.cpu or not torch.cuda.is_available()):
         raise InputError("--mixed_precision fp16: needs a GPU. Use bf16 or no.")
-    parse_loss_weights(config.loss_weights)
+    _check_loss(config)
+
+
+def _check_numbers(config: TrainConfig) -> None:
+    """Raise InputError for what is no number, not a whole one where it must be, or out of range."""
+    ranges = {name: (low, math.inf) for name, low in _AT_LEAST.items()} | _RANGES
+    for name, (low, high) in ranges.items():
+        if (value := getattr(config, name)) is None and getattr(TrainConfig, name) is None:
+            continue
+        kind: Any = Integral if name in _AT_LEAST else Real
+        what = "a whole number" if kind is Integral else "a number"
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InputError(f"--{name} {value!r}: must be {what}")
+        if not low <= value <= high:
+            limit = f"at least {low}" if high == math.inf else f"from {low:g} to {high:g}"
+            raise InputError(f"--{name} {value}: must be {limit}")
+
+
+def _check_loss(config: TrainConfig) -> None:
+    """Raise InputError where some backward pass would have no loss."""
+    weights = DEFAULT_WEIGHTS | parse_loss_weights(config.loss_weights)
+    pairs = min(config.frames, config.bptt_frames) > 1 and config.frames % config.bptt_frames != 1
+    idle = {"temporal": not pairs, "adversarial": config.gan_start_epoch != 1}
+    if not any(weight for part, weight in weights.items() if not idle.get(part)):
+        raise InputError(
+            f"--loss_weights {config.loss_weights}: some steps have no loss. Add l1, --frames and "
+            "--bptt_frames of 2 or more for temporal, or --gan_start_epoch 1 for adversarial."
+        )
 
 
 def parse_loss_weights(text: str) -> dict[str, float]:
@@ -180,9 +210,8 @@ def parse_loss_weights(text: str) -> dict[str, float]:
     if unknown := set(weights) - set(DEFAULT_WEIGHTS):
         parts = ", ".join(DEFAULT_WEIGHTS)
         raise InputError(f"--loss_weights: no part {', '.join(unknown)}. There are {parts}.")
-    if not all(0 <= w < math.inf for w in weights.values()) or not any(
-        (DEFAULT_WEIGHTS | weights).values()
-    ):
+    used = (DEFAULT_WEIGHTS | weights).values()
+    if not all(0 <= w < math.inf for w in used) or not any(used):
         raise InputError(f"--loss_weights {text}: numbers are 0 or more, and not all 0")
     return weights
 
@@ -228,9 +257,7 @@ def pack_state(parts: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]
     return tensors, metadata
 
 
-def unpack_state(
-    parts: dict[str, Any], tensors: dict[str, Tensor], metadata: dict[str, Any]
-) -> None:
+def unpack_state(parts: dict[str, Any], tensors: dict[str, Tensor], metadata: dict) -> None:
     """Put back what `pack_state` took from the same parts; InputError where it does not fit."""
     try:
         for part, owner in parts.items():
@@ -259,9 +286,7 @@ def _checksum(tensors: Path, metadata: dict) -> str:
     return hashlib.sha256(tensors.read_bytes() + text.encode()).hexdigest()
 
 
-def write_checkpoint(
-    folder: Path, step: int, tensors: dict[str, Tensor], metadata: dict[str, Any]
-) -> Path:
+def write_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], metadata: dict) -> Path:
     """Write `folder/step_00000042/`, completely or not at all; return its path. InputError."""
     path = folder / f"step_{step:08d}"
     with atomic_directory(path) as part:
@@ -452,13 +477,9 @@ def suggest_fixes(
     if waited > 0.25:
         lines.append(f"Waiting for data? Use workers (--num_workers {config.num_workers + 2}).")
     if gain <= 0:
-        longer = (
-            f"--steps {2 * config.steps}"
-            if config.steps
-            else f"--epochs {2 * (config.epochs or 1)}"
-        )
+        number, what = (config.steps, "steps") if config.steps else (config.epochs or 1, "epochs")
         lines.append(
-            f"Poor quality? Train longer ({longer}), raise the learning rate of the match head "
+            f"Poor quality? Train longer (--{what} {2 * number}), raise the learning rate of the match head "
             f"(--match_lr {3 * (config.match_lr or 1e-5):.0e}), or add more diverse data "
             "(--dataset ROOT,ROOT or --synthetic_fraction 0.3)."
         )
@@ -482,13 +503,9 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     # A notebook may have trained before, with another precision: Accelerate would refuse.
     AcceleratorState._reset_state()
     try:
-        return Accelerator(
-            cpu=config.cpu,
-            mixed_precision=config.mixed_precision,
-            gradient_accumulation_steps=config.grad_accum,
-            log_with=config.log_with,
-            project_dir=config.runs_dir,
-        )
+        options: Any = {"cpu": config.cpu, "mixed_precision": config.mixed_precision}
+        options |= {"log_with": config.log_with, "project_dir": config.runs_dir}
+        return Accelerator(gradient_accumulation_steps=config.grad_accum, **options)
     except ValueError as error:
         raise InputError(f"--log_with {config.log_with}: {error}") from error
 
@@ -557,10 +574,8 @@ class RunLog:
             if progress.step % self.config.log_every == 0:
                 values = torch.tensor(list(row.values()), dtype=torch.float64)
                 values = values.to(self.accelerator.device)  # the mean over the processes
-                means = self.accelerator.reduce(values, "mean").tolist()
-                self.metrics(
-                    "step", progress.step, epoch=epoch, **dict(zip(row, means, strict=True))
-                )
+                means = zip(row, self.accelerator.reduce(values, "mean").tolist(), strict=True)
+                self.metrics("step", progress.step, epoch=epoch, **dict(means))
         bar.total = progress.steps
         bar.update(progress.step - bar.n)
         if progress.skipped >= self.config.max_skips:

@@ -8,6 +8,7 @@ __all__ = ['lightness', 'paint', 'GrayFrame', 'ColoredFrame', 'check_exemplar', 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import cv2
@@ -23,6 +24,7 @@ from .cuts import SAME_FRAME_THRESHOLD, CutFinder, black_share, frame_similarity
 from .cuts import is_cut, same_shape, thumbnail
 from .exemplar import EncodedExemplar
 from .inference import LookAhead
+from .pictures import as_mask
 from .system import ColorizerState, FrameOutput, FusionSystem
 from .video import MediaInfo, TimedFrame, VideoReader
 
@@ -46,8 +48,11 @@ _LUMINANCE = np.array([[0.212671, 0.715160, 0.072169]], np.float32)
 def lightness(picture: np.ndarray) -> np.ndarray:
     """Return CIE L, float32 `H x W` from 0 to 100.
 
-    picture: uint8 or uint16, `H x W x 3` or grey `H x W`.
+    picture: uint8 or uint16, `H x W x 3` or grey `H x W`. Raises InputError for others.
     """
+    right = picture.ndim == 2 or picture.shape[2:] == (3,)
+    if picture.dtype not in _LINEAR or not right or not picture.size:
+        raise InputError(f"a picture is {picture.dtype} {picture.shape}; give uint8 H x W x 3")
     if picture.ndim == 3 and all(np.array_equal(picture[..., 0], picture[..., i]) for i in (1, 2)):
         picture = picture[..., 0]  # grey: one look at a table
     if picture.ndim == 2:
@@ -93,10 +98,9 @@ def paint(l: np.ndarray, ab: np.ndarray, bits: int = 8) -> np.ndarray:
 def guided_upsample_ab(ab: np.ndarray, small_l: np.ndarray, full_l: np.ndarray) -> np.ndarray:
     """Enlarge the colours of a small picture, with edges where the full-size L has them.
 
-    ab: float32 `h x w x 2`; small_l: `h x w`; full_l: `H x W` -> `H x W x 2`. The colours are
-    enlarged smoothly. Then the detail that L gained is added, times the slope of colour over L
-    around that place, as in He and Sun's guided filter. Where L is flat the slope is drawn to
-    zero.
+    ab: float32 `h x w x 2`; small_l: `h x w`; full_l: `H x W` -> `H x W x 2`. To the smoothly
+    enlarged colours the detail of L is added, times the slope of colour over L around that place
+    (He and Sun's guided filter), which is drawn to zero where L is flat.
     """
     size = full_l.shape[::-1]
 
@@ -143,8 +147,7 @@ class ColoredFrame:
     """Hold a frame with its colours at working size, ab `h x w x 2`.
 
     score: how well the exemplar covers it (the mean similarity of its matches). cut: a shot begins
-    with it. known: an exemplar is this very frame. weak: no exemplar fits it well. exemplar: the
-    index of the exemplar that it was coloured after.
+    with it. known: an exemplar is this very frame. weak: none fits it well. exemplar: its index.
     """
 
     gray: GrayFrame
@@ -165,7 +168,7 @@ class ColoredFrame:
 # %% ../nbs/17_shots.ipynb #ec789cc4
 def check_exemplar(picture: np.ndarray, name: str) -> None:
     """Raise InputError where it is no RGB uint8 picture; warn where it has no colour to give."""
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+    if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or not picture.size:
         raise InputError(f"{name}: is {picture.dtype} {picture.shape}; give uint8 H x W x 3")
     lab = cv2.cvtColor(resize_longest(picture, 256).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     if np.percentile(np.hypot(lab[..., 1], lab[..., 2]), 98) < 4:
@@ -173,9 +176,7 @@ def check_exemplar(picture: np.ndarray, name: str) -> None:
 
 # %% ../nbs/17_shots.ipynb #d375bf9d
 @torch.inference_mode()
-def match_score_threshold(
-    system: FusionSystem, encoded: EncodedExemplar, size: tuple[int, int]
-) -> float:
+def match_score_threshold(system: FusionSystem, encoded: EncodedExemplar, size: tuple) -> float:
     """Return the score below which an exemplar covers a frame no better than any picture.
 
     size: height and width at which three unrelated photos are compared with it.
@@ -222,11 +223,9 @@ class ExemplarPicture:
             lab = F.interpolate(lab, size, mode="bilinear", antialias=True, align_corners=False)
         l = ((lab[0, 0] + 1) * 50).cpu().numpy()
         ours, theirs = thumbnail(l), thumbnail(gray.small)
-        if is_blank(ours) or is_blank(theirs):
-            return None
-        alike = np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9
-        same = alike and frame_similarity(l, gray.small) > SAME_FRAME_THRESHOLD
-        return lab if same else None
+        seen = not (is_blank(ours) or is_blank(theirs))
+        alike = seen and np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9
+        return lab if alike and frame_similarity(l, gray.small) > SAME_FRAME_THRESHOLD else None
 
 # %% ../nbs/17_shots.ipynb #99d54e06
 class _FrameSearch:
@@ -260,10 +259,7 @@ class _FrameSearch:
 
 
 def find_exemplar_frames(
-    info: MediaInfo,
-    exemplars: Sequence[np.ndarray],
-    times: Sequence[float | None],
-    progress: bool = False,
+    info: MediaInfo, exemplars: Sequence, times: Sequence[float | None], progress: bool = False
 ) -> dict[int, int]:
     """Return which exemplars are frames of the film: {frame number: index of the exemplar}.
 
@@ -304,30 +300,29 @@ class ColorizeConfig:
     look_back: int = 120
 
     def __post_init__(self):
-        if self.size is not None and not isinstance(self.size, int):
-            raise InputError(f"size {self.size!r}: give a number of pixels")
-        if self.size is not None and self.size < 16:
-            raise InputError(f"size {self.size}: is too small, give 16 or more")
-        if not 0 <= self.propagation <= 1:
-            raise InputError(f"propagation {self.propagation}: give a number from 0 to 1")
-        if not 0 <= self.saturation <= 4:
-            raise InputError(f"saturation {self.saturation}: give a number from 0 to 4")
+        for name, low in (("size", 16), ("look_back", 0)):
+            if (value := getattr(self, name)) is None and name == "size":
+                continue
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise InputError(f"{name} {value!r}: give a whole number")
+            if int(value) < low:
+                raise InputError(f"{name} {value}: is too small, give {low} or more")
+            setattr(self, name, int(value))
+        for name, high in (("propagation", 1), ("saturation", 4)):
+            if not isinstance(value := getattr(self, name), Real) or not 0 <= float(value) <= high:
+                raise InputError(f"{name} {value!r}: give a number from 0 to {high}")
 
 # %% ../nbs/17_shots.ipynb #f59c63df
 class ExemplarSet:
     """Hold the exemplars of a film, encoded when its first frame tells at which size.
 
-    pictures: RGB uint8 `H x W x 3`. trust: a mask `H x W` in [0, 1] over the first of them, where
-    its colour must be honoured. encoded: one `ExemplarPicture` each, after `encode`.
+    pictures: RGB uint8 `H x W x 3`. trust: a mask `H x W` in [0, 1], or uint8, over the first of
+    them, where its colour must be honoured. encoded: after `encode`, one `ExemplarPicture` each.
     """
 
-    def __init__(
-        self, system: FusionSystem, pictures: Sequence[np.ndarray], trust: np.ndarray | None = None
-    ):
+    def __init__(self, system: FusionSystem, pictures: Sequence, trust: np.ndarray | None = None):
         self.system, self.pictures = system, list(pictures)
-        self.trust = None if trust is None else np.asarray(trust, np.float32)
-        if self.trust is not None and self.trust.ndim != 2:
-            raise InputError(f"the mask of trust is {self.trust.shape}; give H x W, from 0 to 1")
+        self.trust = None if trust is None else as_mask(trust, "the mask of trust")
         self.device = next(system.parameters()).device
         self.encoded: list[ExemplarPicture] = []
 
@@ -486,7 +481,9 @@ class ShotColorizer:
     ):
         self.colorizer, self.exemplars, self.bound = colorizer, exemplars, dict(bound or {})
         for frame, number in self.bound.items():
-            if not 0 <= number < len(exemplars.pictures):
+            if not isinstance(frame, Integral) or frame < 0:
+                raise InputError(f"bound frame {frame!r}: give a frame number, 0 or more")
+            if not isinstance(number, Integral) or not 0 <= number < len(exemplars.pictures):
                 raise InputError(f"frame {frame} is bound to exemplar {number}: there is none")
         self.shot: Any = None  # a Shot, from the first frame on
         self.earlier: list[Shot] = []

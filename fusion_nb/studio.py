@@ -82,7 +82,7 @@ def stroke_features(system: FusionSystem, l: Tensor, channels: int = 32) -> Tens
     x = vectors[0].flatten(1).T
     x = x - x.mean(0)
     _, components = torch.linalg.eigh(x.T @ x)
-    x = (x / x.norm(dim=1).mean()) @ components[:, -channels:]
+    x = (x / x.norm(dim=1).mean().clamp(min=1e-6)) @ components[:, -channels:]
     grid = x.T.unflatten(1, vectors.shape[2:])[None]
     return F.interpolate(grid, grid_size(l, stroke_stride(l)), mode="bilinear")
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,22 @@ def random_scene(photos, size: tuple[int, int], rng, pieces: int, recolor=False)
     return SyntheticScene((height, width), layers)
 
 # %% ../nbs/02_synthetic.ipynb #61c60252
+def _check_size(size: Any) -> tuple[int, int]:
+    """Return a height and a width as they are; ValueError for anything else."""
+    sides = list(size) if np.ndim(size) == 1 else []
+    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) > 0 for n in sides):
+        raise ValueError(f"size {size!r}: give (height, width), whole numbers of 1 or more")
+    return int(sides[0]), int(sides[1])
+
+
+def _check_frames(frames: int) -> None:
+    """Raise ValueError for a clip without frames."""
+    if not isinstance(frames, Integral) or int(frames) < 1:
+        raise ValueError(f"frames {frames!r}: a clip has at least one frame, a whole number")
+
+
 def _photo_list(photos) -> list[np.ndarray]:
+    """Return photos as a list of pictures; ValueError where one is not RGB uint8."""
     if photos is None:
         photos = sample_photos()
     if isinstance(photos, (str, Path)):
@@ -234,6 +250,9 @@ def _photo_list(photos) -> list[np.ndarray]:
     photos = list(photos.values() if isinstance(photos, dict) else photos)
     if not photos:
         raise ValueError("no photos: give at least one picture")
+    for photo in map(np.asarray, photos):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+            raise ValueError(f"a photo is {photo.dtype} {photo.shape}; give RGB uint8 H x W x 3")
     return photos
 
 
@@ -247,11 +266,11 @@ def synthetic_clip(
     """Make a clip of moving photos with exact flow; the same seed gives the same clip.
 
     photos: RGB uint8 pictures, or a folder of them (default: `sample_photos()`).
-    pieces: cut-outs in front.
+    size: height and width. pieces: cut-outs in front. Raises ValueError.
     """
-    if frames < 1:
-        raise ValueError(f"a clip has at least one frame, not {frames}")
-    scene = random_scene(_photo_list(photos), size, np.random.default_rng(seed), pieces)
+    _check_frames(frames)
+    rng = np.random.default_rng(seed)
+    scene = random_scene(_photo_list(photos), _check_size(size), rng, pieces)
     return _render_clip(scene, range(frames))
 
 # %% ../nbs/02_synthetic.ipynb #325d6a1d
@@ -429,10 +448,11 @@ class MotorcycleScene:
 def motorcycle_clip(frames: int = 8, size: tuple[int, int] = (180, 240)) -> SyntheticClip:
     """Render a real scene with depth while the camera moves along the Middlebury pair's baseline.
 
-    Flow and occlusion follow from the measured depth.
+    Flow and occlusion follow from the measured depth. Raises ValueError for other frames and sizes.
     """
+    _check_frames(frames)
     times = [t / max(1, frames - 1) for t in range(frames)]
-    return _render_clip(MotorcycleScene((size[0], size[1])), times)
+    return _render_clip(MotorcycleScene(_check_size(size)), times)
 
 # %% ../nbs/02_synthetic.ipynb #6997d000
 def demo_clip() -> np.ndarray:
@@ -479,8 +499,9 @@ class SyntheticClips(Dataset):
         photos=None,
         flow: bool = False,
     ):
+        _check_frames(frames)
         self.length, self.frames, self.with_flow = length, frames, flow
-        self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.size = _check_size((size, size) if np.ndim(size) == 0 else size)
         self.seeds, self.photos = ItemSeeds(seed), _photo_list(photos)
 
     def __len__(self) -> int:
@@ -501,6 +522,8 @@ class SyntheticClips(Dataset):
         item = dict(lab=rgb_to_lab(frames), exemplar=exemplar, name=f"synthetic:{index}")
         if self.with_flow:
             flows = [scene.flow(b, a) for a, b in zip(times[:-1], times[1:], strict=True)]
-            item["flow_backward"] = torch.from_numpy(np.stack([f for f, _ in flows]))
-            item["occlusion"] = torch.from_numpy(np.stack([o for _, o in flows]))
+            for name, channels, kind in (("flow_backward", 2, np.float32), ("occlusion", 1, bool)):
+                part = np.array([flow[channels == 1] for flow in flows], kind)
+                shape = (len(flows), channels, *self.size)  # also where there is no pair
+                item[name] = torch.from_numpy(part.reshape(shape))
         return item

@@ -30,19 +30,9 @@ from .color import rgb_to_lab
 from .exemplar import EncodedExemplar, MatchResult, SwinTExCo, SwinTExCoConfig
 from .exemplar import chunked_attention
 from .flow import DISFlow, FlowEstimator, warp
-from fusion_nb.fusion import (
-    BlendFusion,
-    Candidate,
-    Flows,
-    FusionContext,
-    FusionOutput,
-    SimpleFusionNet,
-    TrackedPicture,
-    TwoBranchFusion,
-    empty_candidate,
-    track_picture,
-    warp_candidate,
-)
+from .fusion import BlendFusion, Candidate, Flows, FusionContext, FusionOutput
+from .fusion import SimpleFusionNet, TrackedPicture, TwoBranchFusion, empty_candidate
+from .fusion import track_picture, warp_candidate
 from .memflow import MemFlow, MemFlowConfig
 
 # %% ../nbs/10_system.ipynb #a301fcf6
@@ -64,8 +54,6 @@ class ColorizerState:
 
     def detach(self) -> "ColorizerState":
         """Return the state without a gradient to the previous frame."""
-        if self.lab is None:
-            return self
         names = "lab", "certainty", "weights"
         kept = {n: x.detach() for n in names if (x := getattr(self, n)) is not None}
         return replace(self, **kept)
@@ -182,6 +170,29 @@ class SystemOutput(FrameOutput):
         return cls(*stacked)
 
 # %% ../nbs/10_system.ipynb #08dad725
+def _check_exemplars(exemplars: Any, batch: int = 0, finite: bool = True) -> None:
+    """Raise ValueError for none, for other numbers than 1 or `batch`, and for NaN or inf."""
+    labs = [exemplars] if isinstance(exemplars, Tensor) else getattr(exemplars, "labs", exemplars)
+    if not labs or not all(x.numel() for x in labs):
+        raise ValueError("the exemplar is empty: give a Lab B x 3 x h x w, or a list of some")
+    if wrong := [len(x) for x in labs if batch and x.ndim == 4 and len(x) not in (1, batch)]:
+        raise ValueError(f"{wrong[0]} exemplars for {batch} clips: give one, or one a clip")
+    if finite and not all(bool(x.isfinite().all()) for x in labs):
+        raise ValueError("the exemplar has NaN or inf: give finite numbers")
+
+
+def _check_clip(clip_l: Tensor, exemplars: Exemplars) -> None:
+    """Raise ValueError for what cannot be coloured, once a clip and not in each frame."""
+    size = tuple(clip_l.shape)
+    if clip_l.ndim != 5 or size[2] != 1:
+        raise ValueError(f"expected L, B x T x 1 x H x W, got {size}: its colour must stay outside")
+    if not clip_l.numel():
+        raise ValueError(f"the clip is empty: got {size}, give at least one frame of one clip")
+    _check_exemplars(exemplars, len(clip_l))
+    if not clip_l.isfinite().all():
+        raise ValueError("the frames have NaN or inf: give finite numbers")
+
+
 class Colorizer(nn.Module):
     """Colours grey frames after an exemplar: a flow estimator, a match and a fusion net.
 
@@ -219,6 +230,7 @@ class Colorizer(nn.Module):
         """Encode one exemplar, Lab `B x 3 x h x w`, or a list of them, for all frames."""
         if isinstance(exemplar, EncodedExemplar):
             return exemplar
+        _check_exemplars(exemplar, finite=not self.training)  # a training names such clips itself
         return self.swintexco.encode_exemplar(exemplar, self.match_side)
 
     def init_state(self, exemplar: Exemplars) -> ColorizerState:
@@ -306,11 +318,7 @@ class Colorizer(nn.Module):
 
     def forward(self, clip_l: Tensor, exemplar_lab: Exemplars, detach: bool = True) -> SystemOutput:
         """Colour clips, `B x T x 1 x H x W` of normalised L; the rest is as in `unroll`."""
-        if clip_l.ndim != 5 or clip_l.shape[2] != 1:
-            raise ValueError(
-                f"expected the L of a clip, B x T x 1 x H x W, got {tuple(clip_l.shape)}: "
-                "the target's colour must stay outside"
-            )
+        _check_clip(clip_l, exemplar_lab)
         return self.unroll(clip_l, exemplar_lab, detach=detach)[0]
 
 # %% ../nbs/10_system.ipynb #aa34aff0
@@ -383,11 +391,9 @@ class GuideSession:
                 del self.encoded[next(iter(self.encoded))]
             self.encoded[key] = colorizer.encode_exemplar(lab)
         exemplar, same, self.key = self.encoded[key], key == self.key, key
-        if self.state is None:
+        if (state := self.state) is None:
             return colorizer.init_state(exemplar)
-        return (
-            replace(self.state, exemplar=exemplar) if same else self.state.with_exemplar(exemplar)
-        )
+        return replace(state, exemplar=exemplar) if same else state.with_exemplar(exemplar)
 
 # %% ../nbs/10_system.ipynb #bb4c5093
 logger = logging.getLogger(__name__)
@@ -399,13 +405,11 @@ def preset_folder(preset: str) -> Path:
     """Return where a preset's weights are: in the package, or in the clone. Raises InputError."""
     places = [Path(fusion_nb.__file__).parent / "presets" / preset]
     places.append(project_path("checkpoints", preset))
-    for place in places:
-        if (place / "config.json").exists():
-            return place
+    if found := [place for place in places if (place / "config.json").exists()]:
+        return found[0]
     raise InputError(
         f"preset {preset!r}: its weights are missing (looked in {places[0]} and {places[1]}). "
-        "Install the package again, give a folder to FusionSystem.from_pretrained, or ask for "
-        "random weights with pretrained=False."
+        "Install the package again, give a folder to from_pretrained, or say pretrained=False."
     )
 
 
