@@ -117,6 +117,14 @@ def _as_picture(image) -> np.ndarray:
         raise ValueError(f"cannot show an array of shape {image.shape}")
     return image
 
+
+def _as_pictures(images) -> list[np.ndarray]:
+    """Return one picture, a clip or a list as a list of pictures; ValueError where there is none."""
+    one = getattr(images, "ndim", 4) < 4
+    if not (pictures := [_as_picture(image) for image in ([images] if one else images)]):
+        raise ValueError("no pictures: give show_images at least one")
+    return pictures
+
 # %% ../nbs/00_color.ipynb #e7cde246
 def show_images(
     images, titles: Iterable[str] | None = None, ncols: int | None = None, height: float = 2.2
@@ -130,9 +138,7 @@ def show_images(
     """
     from matplotlib import pyplot as plt  # here, so that the library loads it only for pictures
 
-    pictures = [_as_picture(x) for x in ([images] if getattr(images, "ndim", 4) < 4 else images)]
-    if not pictures:
-        raise ValueError("no pictures: give show_images at least one")
+    pictures = _as_pictures(images)
     names = [] if titles is None else list(titles)
     names += [""] * (len(pictures) - len(names))
     ncols = min(ncols or len(pictures), len(pictures))

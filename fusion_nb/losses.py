@@ -169,8 +169,7 @@ def contextual_loss(
     if direction not in ("forward", "backward"):
         raise ValueError(f"direction must be forward or backward, not {direction!r}")
     if prediction.shape[:2] != target.shape[:2]:
-        shapes = f"{tuple(prediction.shape)} and {tuple(target.shape)}"
-        raise ValueError(f"expected the same B and C of prediction and target, got {shapes}")
+        raise ValueError(f"expected the same B and C, got {prediction.shape} and {target.shape}")
     prediction, target = prediction.flatten(2), target.flatten(2)  # B x C x N, B x C x M
     center, axis = target.mean(dim=2, keepdim=True), 2 if direction == "forward" else 1
     rows = F.normalize(prediction - center, dim=1).transpose(1, 2)
@@ -180,10 +179,8 @@ def contextual_loss(
         return _affinity(part, target, h).amax(dim=axis)  # B x n or B x M
 
     parts = rows.split(max(1, max_entries // (len(target) * target.shape[2])), dim=1)
-    if len(parts) == 1:
-        found = [best(rows)]
-    else:  # the backward pass computes each part again, so that no part's matrix is kept
-        found = [checkpoint(best, part, use_reentrant=False) for part in parts]
+    one = len(parts) == 1  # else the backward pass computes each again, so that no matrix is kept
+    found = [best(rows)] if one else [checkpoint(best, x, use_reentrant=False) for x in parts]
     largest = torch.cat(found, dim=1) if axis == 2 else reduce(torch.maximum, found)
     return -torch.log(largest.mean(dim=1))
 
