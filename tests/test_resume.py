@@ -111,7 +111,8 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_weights(tmp_path):
     while hits.total() < KILLS:
         now[:1] = OTHER
         phase = (STEP, VALIDATION, WRITE)[hits.total() % 3]
-        child = fork(train_and_tell, killed_config(tmp_path, "shot", resume=True), now)
+        config = killed_config(tmp_path, "shot", resume=hits.total() > 0)
+        child = fork(train_and_tell, config, now)
         doing = shoot(child, now, phase, rng)
         assert doing is not None, f"the run was over after {hits.total()} kills: give it more steps"
         hits[doing] += 1
