@@ -5,7 +5,6 @@ __all__ = ['fusion_colorize', 'fusion_studio', 'fusion_evaluate', 'fusion_shards
            'train_app', 'fusion_train']
 
 # %% ../nbs/commands.ipynb #2a8880f2
-import ctypes
 import errno
 import inspect
 import logging
@@ -14,7 +13,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,16 +73,6 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 def _set_thread_policy() -> None:
     """Make OpenMP's threads spin less while they wait; torch reads this when it is loaded."""
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
-def _return_large_blocks() -> None:
-    """Let glibc give blocks of a megabyte back as soon as they are free.
-
-    It would keep ever larger ones for later, and a long film's memory would grow.
-    """
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD
 
 
 def _run(function: Callable, verbose: bool, memory_hint: str, options: dict) -> int:
@@ -185,7 +174,6 @@ def _check_order(film: Path, exemplar: Path | None, output: Path, is_bound: bool
 
 
 def _run_colorize(options: dict) -> int | None:
-    _return_large_blocks()
     if (project := options.pop("project")) is not None:
         from fusion_nb.projects import export_project
 
