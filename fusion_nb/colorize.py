@@ -490,6 +490,8 @@ def colorize_folder(
     work = rank_slice(list(zip(films, stills, names, strict=True)))
     failures: list[tuple[Path, str]] = []
     for job in _checked_jobs(work, system, failures, progress, **options):
+        if job.output.exists():  # another run has made it meanwhile
+            continue
         with _noting(job.video, failures):
             for line in job.run(system, progress).lines():
                 tqdm.write(f"{job.video}: {line}")

@@ -53,9 +53,13 @@ def output_names(
     whole = [p.with_suffix("") if f.is_file() else p for f, p in zip(films, places, strict=True)]
     pairs = zip(whole, places, strict=True)
     named = [w if whole.count(w) == 1 and w not in places else p for w, p in pairs]
-    if codec == "png":  # folders, whose names have no suffix
-        named = [p.with_name(p.name.replace(".", "_")) for p in named]
-    return [p.with_name(p.name + suffix) for p in named]
+    unique: list[Path] = []
+    for path in named:
+        # A folder has no suffix, so dots become underscores, and a number where that is taken.
+        stem = path.name.replace(".", "_") if codec == "png" else path.name
+        tries = (path.with_name(f"{stem}{n or ''}{suffix}") for n in range(len(named)))
+        unique.append(next(p for p in tries if p not in unique))
+    return unique
 
 
 def exemplar_for(place: Path, exemplar: Path) -> Path:

@@ -43,7 +43,7 @@ from fusion_nb.colorize import (
     run_colorize,
 )
 from fusion_nb.commands import fusion_colorize
-from fusion_nb.folders import films_in
+from fusion_nb.folders import films_in, output_names
 from fusion_nb.parts import partial_path
 from fusion_nb.pictures import picture_size
 from fusion_nb.probing import SizeCheck
@@ -916,6 +916,8 @@ def test_names_in_a_folder(tmp_path, micro, still):
     assert colorize_folder(films, still, tmp_path / "png", micro, codec="png", **how) == []
     names = sorted(p.name for p in (tmp_path / "png").iterdir())
     assert names == ["Dr_ No", "a_avi", "a_mkv", "a_mkv_mp4"]
+    other = [films / "a.b.mkv", films / "a_b.mkv", films / "a_b1.mkv"]
+    assert len(set(output_names(other, films, tmp_path, "png"))) == 3
     with pytest.raises(InputError, match="no such file"):
         colorize_folder(films, tmp_path / "stills", tmp_path / "more", micro, **how)
 
