@@ -477,8 +477,7 @@ def colorize_folder(
     InputError.
     """
     folder, exemplar, output = Path(folder), existing_path(exemplar), Path(output)
-    place = output.resolve()
-    if place == folder.resolve():
+    if (place := output.resolve()) == folder.resolve():
         raise InputError(f"{output}: holds the films; give another folder for the coloured ones")
     films = [p for p in films_in(folder, recursive) if place not in p.resolve().parents]
     if not films:
@@ -490,10 +489,9 @@ def colorize_folder(
     work = rank_slice(list(zip(films, stills, names, strict=True)))
     failures: list[tuple[Path, str]] = []
     for job in _checked_jobs(work, system, failures, progress, **options):
-        if job.output.exists():  # another run has made it meanwhile
-            continue
         with _noting(job.video, failures):
-            for line in job.run(system, progress).lines():
+            made = job.output.exists()  # by another run, meanwhile
+            for line in [] if made else job.run(system, progress).lines():
                 tqdm.write(f"{job.video}: {line}")
     return failures
 
