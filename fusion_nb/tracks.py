@@ -7,6 +7,7 @@ __all__ = ['all_packets', 'Timeline', 'frame_rate', 'EndCheck', 'copy_packet', '
 # %% ../nbs/tracks.ipynb #eb7b997a
 import errno
 import re
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -85,12 +86,28 @@ def frame_rate(stream: av.VideoStream) -> Fraction:
     return next((rate for rate in stated if rate and rate <= 1000), Fraction(25))
 
 
+def _stated_seconds(container: av.container.InputContainer) -> float:
+    """Return the length of a file by its header; 0 where it says nothing.
+
+    FFmpeg guesses the length of an ASF file (WMV) that has not the size it should have.
+    """
+    if container.format.name == "asf":
+        with open(container.name.removeprefix("file:"), "rb") as file:
+            head = file.read(1 << 16)
+        at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # file properties
+        if 0 <= at <= len(head) - 88:
+            ticks, _, preroll = struct.unpack_from("<3Q", head, at + 64)
+            return max(0.0, ticks / 1e7 - preroll / 1e3)
+    return (container.duration or 0) / av.time_base
+
+
 class EndCheck:
     """Compare what the packets of a file hold with the length that its header states."""
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
         self.container, self.stream = container, stream
         self.step = float(1 / frame_rate(stream))
+        self.stated = _stated_seconds(container)
         self._is_vague = container.format.name == "asf"  # the length counts a start-up time as well
         self.frames, self.torn = 0, False
         self._begin: dict[int, float] = {}  # of each stream, in seconds
@@ -147,8 +164,8 @@ class EndCheck:
         """Return how much is missing beyond a step and a half, or half a second, and 1 %; else 0."""
         stated, tolerance = self._stated_end(), 1.5 * self.step
         end = self._end.get(self.stream.index, self.frames * self.step)
-        if stated is None and self.container.duration and self._end:  # then of the whole file
-            stated = min(self._begin.values()) + self.container.duration / av.time_base
+        if stated is None and self.stated and self._end:  # then of the whole file
+            stated = min(self._begin.values()) + self.stated
             end, tolerance = max(self._end.values()), 0.5
         missing = (stated or 0.0) - end
         return missing if missing > tolerance + 0.01 * (stated or 0.0) else 0.0
@@ -157,7 +174,7 @@ class EndCheck:
         """Return whether so much as the last frame is damaged or missing."""
         # Some containers count their length from the first packet, some from zero.
         end = max(self._end.values(), default=0.0) - min(self.container.start_time or 0, 0) / 1e6
-        missing = self.container.duration / av.time_base - end if self.container.duration else 0.0
+        missing = self.stated - end if self.stated else 0.0
         # Where frames last differently long, the last one may be long without saying so.
         regular = self._longest < 1.5 * self.step
         sound = 0.05 if self.container.streams.audio else 0.0  # it may begin a little early

@@ -955,10 +955,16 @@ def test_a_second_run_of_the_same_output_is_refused(tmp_path, micro, still):
     assert len(read_clip(target)) == 6
 
 
-@pytest.mark.parametrize("codec", ["mpeg4", "ffv1", "rawvideo"])
-def test_an_avi_cut_short_is_refused(tmp_path, micro, still, codec):
-    """FFmpeg fits the length of an AVI to what is there; its header still knows."""
-    film = make(tmp_path / "film.avi", codec=codec, sound="pcm_s16le", count=60)
+CUT = [("avi", "mpeg4"), ("avi", "ffv1"), ("avi", "rawvideo"), ("wmv", "wmv2"), ("asf", "msmpeg4")]
+
+
+@pytest.mark.parametrize("suffix, codec", CUT)
+def test_a_film_whose_length_ffmpeg_guesses_is_refused_when_cut(
+    tmp_path, micro, still, suffix, codec
+):
+    """FFmpeg fits the length of AVI and ASF to what is there; their headers still know."""
+    sound = "pcm_s16le" if suffix == "avi" else "wmav2"
+    film = make(tmp_path / f"film.{suffix}", codec=codec, sound=sound, count=60)
     assert probe(film).missing == 0
     whole = film.read_bytes()
     film.write_bytes(whole[: len(whole) * 2 // 3])
