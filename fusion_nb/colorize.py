@@ -28,7 +28,7 @@ from .clips import read_picture
 from .cuts import CutFinder, same_shape
 from .inference import WinogradConv2d, choose_device, optimize_for_inference
 from .folders import exemplar_for, films_in, output_names, process_group, rank_slice
-from .parts import GracefulInterrupt, check_output, partial_path
+from .parts import GracefulInterrupt, check_output, partial_path, release_memory
 from .shots import ColoredFrame, ColorizeConfig, ExemplarSet, FrameColorizer, GrayFrame
 from .shots import ShotColorizer, check_exemplar, find_exemplar_frames, lightness, paint
 from .snapshots import Snapshot, SnapshotFolder
@@ -400,6 +400,7 @@ class FilmJob:
                         raise KeyboardInterrupt
                     if isinstance(item, Snapshot):
                         states.save(item)
+                        release_memory()
                     else:
                         progress.update(stage.process(item))
         stage.report.notes += [*reader.notes(), *writer.notes, *states.notes]

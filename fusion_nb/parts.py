@@ -4,10 +4,12 @@
 __all__ = ['EarlierPart', 'PartialOutput']
 
 # %% ../nbs/parts.ipynb #71c3b9e3
+import ctypes
 import errno
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -241,3 +243,10 @@ class GracefulInterrupt:
     def __exit__(self, *error) -> None:
         for number, old in self._old.items():
             signal.signal(number, old)
+
+# %% ../nbs/parts.ipynb #b7d30e52
+def release_memory() -> None:
+    """Give memory that is free back to the system: glibc alone would keep it for later."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
