@@ -254,6 +254,8 @@ def copy_with_index_first(path: Path, target: Path, tick: Fraction, kind: str = 
             streams[track.index] = stream = copy.add_stream_from_template(track)
             stream.metadata.update(track.metadata)
             stream.disposition, stream.time_base = track.disposition, track.time_base
+            if track.type == "video":  # a time code counts frames
+                stream.codec_context.framerate = frame_rate(track)
         for packet in film.demux():
             if packet.size and packet.stream_index in streams:
                 packet.stream = streams[packet.stream_index]

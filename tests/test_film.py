@@ -955,6 +955,15 @@ def test_a_second_run_of_the_same_output_is_refused(tmp_path, micro, still):
     assert len(read_clip(target)) == 6
 
 
+def test_the_index_of_a_film_with_a_time_code_comes_first(tmp_path, micro, still):
+    """A time code counts frames, so the copy that is written last must know how many a second."""
+    film = make(tmp_path / "film.dv", codec="dvvideo", size=(720, 576), count=3)
+    target = tmp_path / "out.mp4"
+    assert not colorize_video(film, still, target, micro, size=32, progress=False).notes
+    with av.open(str(target)) as file:
+        assert file.streams.video[0].metadata["timecode"] == "00:00:00:00"
+
+
 CUT = [("avi", "mpeg4"), ("avi", "ffv1"), ("avi", "rawvideo"), ("wmv", "wmv2"), ("asf", "msmpeg4")]
 
 
